@@ -1,0 +1,1 @@
+"""The program's own command line: one file for each subcommand."""

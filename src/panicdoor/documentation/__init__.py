@@ -1,0 +1,1 @@
+"""The registry of commands as text, pages, HTML, JSON and manual page."""

@@ -1,0 +1,1 @@
+"""What the monitor decides by, without any I/O."""

@@ -1,0 +1,159 @@
+"""What may be said between two places: frozen types, checked on arrival against their annotations.
+
+A packet is one message in MessagePack. A packet that does not fit its type, or whose type is not
+in the receiver's row of `roles.MESSAGES`, is dropped and counted; it can never raise.
+
+Times are seconds of CLOCK_MONOTONIC, which all processes of one machine share. `epoch` is the
+birth of the process that asked (nanoseconds of the same clock): an answer to a predecessor's
+question is recognised by it and dropped.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+PACKET_MAX: Final = 16 * 1024  # bytes; a default wire holds at least 8 of these
+PART_MAX: Final = 3 * 1024  # characters of a part; escaped fourfold it still fits a packet
+
+Name = Annotated[str, Meta(min_length=1, max_length=32)]
+Text = Annotated[str, Meta(max_length=PART_MAX)]
+Word = Annotated[str, Meta(max_length=1024)]
+Words = Annotated[tuple[Word, ...], Meta(max_length=64)]
+Order = Annotated[str, Meta(max_length=8192)]
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Code = Annotated[int, Meta(ge=0, le=255)]
+Scope = Annotated[str, Meta(max_length=64)]
+
+
+class Message(Struct, frozen=True, tag_field="is", forbid_unknown_fields=True):
+    """What all messages have in common: an immutable value with a tag."""
+
+
+class Ask(Message, tag="ask"):
+    """A client's request, as a frontend understood it. `peer` and `scope` are hints, never proof."""
+
+    id: Number
+    epoch: Number
+    until: float
+    way: Name
+    peer: Scope
+    scope: Scope
+    words: Words = ()
+    order: Order = ""
+
+
+class Run(Message, tag="run"):
+    """The monitor's errand for an observer or a worker, which has until then to say its next part."""
+
+    id: Number
+    epoch: Number
+    until: float
+    words: Words
+
+
+class Cancel(Message, tag="cancel"):
+    """Nobody waits for this answer any more."""
+
+    id: Number
+    epoch: Number
+
+
+class More(Message, tag="more"):
+    """The reader has room for one more part of this answer."""
+
+    id: Number
+    epoch: Number
+
+
+class Answer(Message, tag="answer"):
+    """One part of the answer to an Ask."""
+
+    id: Number
+    epoch: Number
+    text: Text
+    end: bool
+    code: Code = 0
+
+
+class Output(Message, tag="output"):
+    """One part of what a Run printed."""
+
+    id: Number
+    epoch: Number
+    text: Text
+    end: bool
+    code: Code = 0
+
+
+class Fresh(Message, tag="fresh"):
+    """A challenge for clients over tcp, said every few seconds: documentation waits for nobody."""
+
+    challenge: Scope
+
+
+class Write(Message, tag="write"):
+    """An entry for the journal. `fields` is a JSON object of at most a line."""
+
+    id: Number
+    epoch: Number
+    kind: Name
+    fields: Annotated[str, Meta(max_length=PART_MAX)]
+
+
+class Written(Message, tag="written"):
+    """The entry stands on disk, as number `n` with the hash of its line."""
+
+    id: Number
+    epoch: Number
+    n: Number
+    hash: Scope
+
+
+class Hello(Message, tag="hello"):
+    """I have just taken this place: forget my predecessor. `fill` counts who held it, from 1."""
+
+    place: Name
+    fill: Number
+    epoch: Number
+
+
+class Ping(Message, tag="ping"):
+    """Are you there?"""
+
+    n: Number
+
+
+class Pong(Message, tag="pong"):
+    """I am, and this is who holds the place."""
+
+    n: Number
+    place: Name
+
+
+class Replace(Message, tag="replace"):
+    """This place missed a deadline."""
+
+    place: Name
+    why: Scope
+
+
+class Become(Message, tag="become"):
+    """Take this place. `pid` says which spare is meant: a packet may outlive its reader."""
+
+    place: Name
+    fill: Number
+    pid: Number
+
+
+class Holder(Struct, frozen=True):
+    """Who holds a place: pid and start time (clock ticks since boot, as /proc/PID/stat has it)."""
+
+    place: Name
+    pid: Number
+    started: Number
+
+
+class Places(Message, tag="places"):
+    """Everybody who holds a place now, for the file that a later supervisor finds orphans by."""
+
+    holders: Annotated[tuple[Holder, ...], Meta(max_length=64)]

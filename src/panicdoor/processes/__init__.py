@@ -1,0 +1,1 @@
+"""Everything that waits: the supervisor, a file for each role, and what they share."""

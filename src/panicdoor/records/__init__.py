@@ -1,0 +1,1 @@
+"""The formats of what is kept, without any I/O."""

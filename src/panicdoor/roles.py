@@ -1,0 +1,93 @@
+"""The architecture as two tables: who there is (ROLES), and who may say what to whom (MESSAGES).
+
+`supervisor` fills ROLES in this order and stops them in the reverse; `wires` opens one wire for
+each pair of places that MESSAGES joins and lets nothing else through.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from panicdoor.messages import (
+    Answer,
+    Ask,
+    Become,
+    Cancel,
+    Fresh,
+    Hello,
+    Message,
+    More,
+    Output,
+    Ping,
+    Places,
+    Pong,
+    Replace,
+    Run,
+    Write,
+    Written,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of process. What is not named here, a process of this role does not hold.
+
+    `entry` is the module of `processes` that fills it; `root` whether it keeps its rights;
+    `listens` which listening sockets, `secrets` which memfds, `files` which files it keeps.
+    """
+
+    name: str
+    entry: str
+    n: int
+    root: bool
+    listens: str = ""
+    secrets: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+ROLES: Final = (
+    Role("monitor", "monitor", 1, root=True, secrets=("identity",)),
+    Role("writer", "writer", 1, root=False, files=("journal", "places")),
+    Role("observer", "worker", 1, root=True),
+    Role("worker", "worker", 2, root=True),
+    Role("datagram", "datagram", 1, root=False, listens="udp"),
+    Role("stream", "stream", 2, root=False, listens="tcp", secrets=("tls",)),
+    Role("spare", "spare", 2, root=True),
+)
+
+SUPERVISOR: Final = "supervisor"
+
+Row = tuple[tuple[str, ...], tuple[str, ...], tuple[type[Message], ...]]
+
+MESSAGES: Final[tuple[Row, ...]] = (
+    (("stream", "datagram"), ("monitor",), (Ask, Cancel, More)),
+    (("monitor",), ("stream", "datagram"), (Answer,)),
+    (("monitor",), ("stream",), (Fresh,)),
+    (("monitor",), ("observer", "worker"), (Run, Cancel, More)),
+    (("observer", "worker"), ("monitor",), (Output,)),
+    (("monitor", SUPERVISOR), ("writer",), (Write,)),
+    (("writer",), ("monitor",), (Written,)),
+    (("writer", "observer", "worker", "datagram", "stream"), ("monitor",), (Hello,)),
+    ((SUPERVISOR,), ("monitor", "writer", "datagram", "stream"), (Ping,)),
+    (("monitor", "writer", "datagram", "stream"), (SUPERVISOR,), (Pong,)),
+    (("monitor",), (SUPERVISOR,), (Replace,)),
+    ((SUPERVISOR,), ("writer",), (Places,)),
+    ((SUPERVISOR,), ("spare",), (Become,)),
+)
+
+
+def places_of(role: Role) -> tuple[str, ...]:
+    """Return the names of a role's seats: `monitor`, or `stream1` and `stream2`."""
+    return (role.name,) if role.n == 1 else tuple(f"{role.name}{i + 1}" for i in range(role.n))
+
+
+ROLE_OF: Final = {place: role for role in ROLES for place in places_of(role)}
+
+
+def allowed(sender: str, receiver: str) -> tuple[type[Message], ...]:
+    """Return what the role `sender` may say to the role `receiver`."""
+    return tuple(
+        kind
+        for senders, receivers, kinds in MESSAGES
+        if sender in senders and receiver in receivers
+        for kind in kinds
+    )

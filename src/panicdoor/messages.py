@@ -22,6 +22,7 @@ Words = Annotated[tuple[Word, ...], Meta(max_length=64)]
 Order = Annotated[str, Meta(max_length=8192)]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
+Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Scope = Annotated[str, Meta(max_length=64)]
 
 
@@ -29,12 +30,12 @@ class Message(Struct, frozen=True, tag_field="is", forbid_unknown_fields=True):
     """What all messages have in common: an immutable value with a tag."""
 
 
-class Ask(Message, tag="ask"):
+class Ask(Message, frozen=True, tag="ask"):
     """A client's request, as a frontend understood it. `peer` and `scope` are hints, never proof."""
 
     id: Number
     epoch: Number
-    until: float
+    until: Moment
     way: Name
     peer: Scope
     scope: Scope
@@ -42,30 +43,30 @@ class Ask(Message, tag="ask"):
     order: Order = ""
 
 
-class Run(Message, tag="run"):
+class Run(Message, frozen=True, tag="run"):
     """The monitor's errand for an observer or a worker, which has until then to say its next part."""
 
     id: Number
     epoch: Number
-    until: float
+    until: Moment
     words: Words
 
 
-class Cancel(Message, tag="cancel"):
+class Cancel(Message, frozen=True, tag="cancel"):
     """Nobody waits for this answer any more."""
 
     id: Number
     epoch: Number
 
 
-class More(Message, tag="more"):
+class More(Message, frozen=True, tag="more"):
     """The reader has room for one more part of this answer."""
 
     id: Number
     epoch: Number
 
 
-class Answer(Message, tag="answer"):
+class Answer(Message, frozen=True, tag="answer"):
     """One part of the answer to an Ask."""
 
     id: Number
@@ -75,7 +76,7 @@ class Answer(Message, tag="answer"):
     code: Code = 0
 
 
-class Output(Message, tag="output"):
+class Output(Message, frozen=True, tag="output"):
     """One part of what a Run printed."""
 
     id: Number
@@ -85,13 +86,13 @@ class Output(Message, tag="output"):
     code: Code = 0
 
 
-class Fresh(Message, tag="fresh"):
+class Fresh(Message, frozen=True, tag="fresh"):
     """A challenge for clients over tcp, said every few seconds: documentation waits for nobody."""
 
     challenge: Scope
 
 
-class Write(Message, tag="write"):
+class Write(Message, frozen=True, tag="write"):
     """An entry for the journal. `fields` is a JSON object of at most a line."""
 
     id: Number
@@ -100,7 +101,7 @@ class Write(Message, tag="write"):
     fields: Annotated[str, Meta(max_length=PART_MAX)]
 
 
-class Written(Message, tag="written"):
+class Written(Message, frozen=True, tag="written"):
     """The entry stands on disk, as number `n` with the hash of its line."""
 
     id: Number
@@ -109,7 +110,7 @@ class Written(Message, tag="written"):
     hash: Scope
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """I have just taken this place: forget my predecessor. `fill` counts who held it, from 1."""
 
     place: Name
@@ -117,27 +118,33 @@ class Hello(Message, tag="hello"):
     epoch: Number
 
 
-class Ping(Message, tag="ping"):
+class Bug(Message, frozen=True, tag="bug"):
+    """Something was raised that nobody expected: what it was and where."""
+
+    place: Name
+    text: Annotated[str, Meta(max_length=512)]
+
+
+class Ping(Message, frozen=True, tag="ping"):
     """Are you there?"""
 
     n: Number
 
 
-class Pong(Message, tag="pong"):
-    """I am, and this is who holds the place."""
+class Pong(Message, frozen=True, tag="pong"):
+    """I am."""
 
     n: Number
-    place: Name
 
 
-class Replace(Message, tag="replace"):
+class Replace(Message, frozen=True, tag="replace"):
     """This place missed a deadline."""
 
     place: Name
     why: Scope
 
 
-class Become(Message, tag="become"):
+class Become(Message, frozen=True, tag="become"):
     """Take this place. `pid` says which spare is meant: a packet may outlive its reader."""
 
     place: Name
@@ -153,7 +160,7 @@ class Holder(Struct, frozen=True):
     started: Number
 
 
-class Places(Message, tag="places"):
+class Places(Message, frozen=True, tag="places"):
     """Everybody who holds a place now, for the file that a later supervisor finds orphans by."""
 
     holders: Annotated[tuple[Holder, ...], Meta(max_length=64)]

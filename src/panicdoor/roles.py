@@ -11,6 +11,7 @@ from panicdoor.messages import (
     Answer,
     Ask,
     Become,
+    Bug,
     Cancel,
     Fresh,
     Hello,
@@ -46,7 +47,7 @@ class Role:
 
 ROLES: Final = (
     Role("monitor", "monitor", 1, root=True, secrets=("identity",)),
-    Role("writer", "writer", 1, root=False, files=("journal", "places")),
+    Role("writer", "writer", 1, root=False, files=("journal", "places", "stderr")),
     Role("observer", "worker", 1, root=True),
     Role("worker", "worker", 2, root=True),
     Role("datagram", "datagram", 1, root=False, listens="udp"),
@@ -66,7 +67,7 @@ MESSAGES: Final[tuple[Row, ...]] = (
     (("observer", "worker"), ("monitor",), (Output,)),
     (("monitor", SUPERVISOR), ("writer",), (Write,)),
     (("writer",), ("monitor",), (Written,)),
-    (("writer", "observer", "worker", "datagram", "stream"), ("monitor",), (Hello,)),
+    (("writer", "observer", "worker", "datagram", "stream"), ("monitor",), (Hello, Bug)),
     ((SUPERVISOR,), ("monitor", "writer", "datagram", "stream"), (Ping,)),
     (("monitor", "writer", "datagram", "stream"), (SUPERVISOR,), (Pong,)),
     (("monitor",), (SUPERVISOR,), (Replace,)),

@@ -9,11 +9,22 @@ Rules that hold for all of them, and that tests/protocols/test_contract.py check
 - any cut of the incoming bytes means the same;
 - no bytes raise anything: what a peer does wrong is answered with one short line, then `closed`;
 - what is kept for a peer is bounded, whatever it sends and however slowly it reads.
+
+The owner's side of it: read only while `hungry`, at most READ_MAX bytes at a time; after each
+`receive_...`, each last part and each `data_to_send` that returned something, look at `cancelled`,
+`next_request` and `data_to_send` again, for room for one thing may have let the next one in.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 from typing import Protocol as TypingProtocol
+
+from panicdoor.errors import CommandError
+
+READ_MAX: Final = 4096  # bytes a protocol takes at once; more would keep the others waiting
+WRITE_MAX: Final = 4096  # bytes waiting to be written, beyond which a protocol takes up nothing new
 
 
 class Form(Enum):
@@ -53,20 +64,52 @@ class Protocol(TypingProtocol):
     def hungry(self) -> bool:
         """False while more input would only be stored: leave it in the kernel until then."""
 
+    @property
+    def opening(self) -> bool:
+        """True while it is not known what the client speaks: its silence is then told early."""
+
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes; never empty, never after `receive_eof`."""
+        """Take the next bytes; 1 to READ_MAX of them, never after `receive_eof`."""
 
     def receive_eof(self) -> None:
         """The client has sent its last byte. It may still read."""
 
     def receive_silence(self) -> None:
-        """The client has been silent for as long as a client that speaks first would not be."""
+        """Nothing has come since the last byte, for too long.
+
+        While `opening`, that is as long as a client that speaks first would not be silent; later,
+        as long as a client may be idle. May be told again and again.
+        """
 
     def next_request(self) -> Request | None:
-        """Return the next request, once; None while there is none or one is being answered."""
+        """Return the next request, once.
+
+        None while there is none, while one is being answered, and while WRITE_MAX bytes or more
+        wait to be written.
+        """
+
+    def cancelled(self) -> bool:
+        """Return True, once, when the client has taken back the request being answered.
+
+        The work behind it is to be stopped; a last part must still be sent, and ends it.
+        """
 
     def send(self, part: Part) -> None:
-        """Take the next part of the answer to the request being answered."""
+        """Take the next part of the answer to the request being answered; ignored once `closed`."""
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes to be written."""
+
+
+def parts_of(texts: Iterator[str]) -> Iterator[Part]:
+    """Return a command's texts as parts, the last one marked; a CommandError becomes the last."""
+    last = ""
+    try:
+        for text in texts:
+            if last:
+                yield Part(last)
+            last = text
+    except CommandError as error:
+        yield Part(f"{last}{error}\n", end=True, code=1)
+    else:
+        yield Part(last, end=True)

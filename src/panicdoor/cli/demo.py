@@ -1,0 +1,152 @@
+"""`panicdoor demo`: a door to play with, which leaves nothing behind.
+
+Rules:
+- the process that becomes the supervisor never sees a secret: what it has read once, everything
+  forked from it would inherit, so the keys are made by a child that ends at once;
+- only the process that made the directory removes it, however it ends.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from panicdoor.cli.init import make_door, program
+from panicdoor.config import PORT_MAX, Address
+from panicdoor.errors import CommandError
+from panicdoor.printable import escape_line
+from panicdoor.processes.supervisor import serve
+
+PORT: Final = 9903  # above 1023, where nobody needs to be root
+
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_ABOUT = """\
+Open a throwaway door on this machine's loopback addresses, tcp and udp, and
+say what to type to try it. It needs no root, no other machine can reach it, and
+its keys are made for this one run.
+"""
+
+_MORE = """\
+Ctrl-C ends it and removes everything it made.
+
+exit codes: 0 ended as asked, 1 failed, 2 the port cannot be listened on
+
+example:
+  panicdoor demo --port 9904
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say which arguments there are."""
+    parser.description = _ABOUT
+    parser.epilog = _MORE
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=PORT,
+        metavar="N",
+        help=f"the port, tcp and udp, 1 to {PORT_MAX} (default: {PORT})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve a new door until told to end, then remove it."""
+    port: int = arguments.port
+    hosts = ["127.0.0.1", *(["::1"] if _has_ipv6() else [])]
+    owner = os.getpid()
+    for number in _ENDS[1:]:
+        signal.signal(number, _end)
+    directory = Path(tempfile.mkdtemp(prefix="panicdoor-demo-"))
+    try:
+        _make(directory, tuple(Address(host, port) for host in hosts))
+        return serve(
+            directory,
+            ready=lambda _: print(welcome(port, os.geteuid() == 0, program()), flush=True),
+            demo=True,
+        )
+    finally:
+        if os.getpid() == owner:
+            for number in _ENDS:
+                signal.signal(number, signal.SIG_IGN)
+            shutil.rmtree(directory)
+
+
+def welcome(port: int, root: bool, start: str) -> str:
+    """Return what a newcomer is told: lines to copy, and what this door cannot do.
+
+    `start` is how this program is started, as `init.program` says it.
+    """
+    if root:
+        limits = "Runs as root, changes to no user: every process of it keeps root's rights."
+    else:
+        limits = (
+            "Without root it can look, but not repair what belongs to others, and it keeps\n"
+            "no more of itself in memory than this user's limit allows."
+        )
+    return f"""\
+panicdoor demo: a throwaway emergency door on this machine. In another terminal:
+
+  nc 127.0.0.1 {port}                 wait a moment for the greeting, type: help
+  telnet 127.0.0.1 {port}             the same
+  {start} ask 127.0.0.1:{port}        the whole manual, by datagrams
+
+  http://127.0.0.1:{port}/            in a browser
+  https://127.0.0.1:{port}/           with TLS: the certificate is the door's own, so the
+                                   browser warns, and it gives privacy, no authority
+{limits}
+Ctrl-C removes everything."""
+
+
+def _port(text: str) -> int:
+    """Return the port number in `text`."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= PORT_MAX):
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to {PORT_MAX}, got {text!r}")
+    return int(text)
+
+
+def _has_ipv6() -> bool:
+    """Return whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End by way of every `finally` until the supervisor has its own way to end."""
+    raise SystemExit(128 + number)
+
+
+def _make(directory: Path, listen: tuple[Address, ...]) -> None:
+    """Make the door in a child of its own, which takes what it knew of the keys with it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            make_door(directory, name="demo", listen=listen)
+            code = 0
+        except Exception as wrong:
+            said = escape_line(str(wrong) or type(wrong).__name__)
+            print(f"panicdoor: {said}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    try:
+        _, status = os.waitpid(child, 0)
+    except BaseException:
+        # Nothing may write into the directory any more when it is removed.
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        raise
+    if status:
+        raise CommandError("the demo's door could not be made")

@@ -1,0 +1,77 @@
+"""The documentation as plain values, for JSON. The keys are documented in docs/commands.md."""
+
+from typing import Any, Final
+
+from panicdoor.commands.registry import Command
+from panicdoor.documentation.facts import Stock
+from panicdoor.documentation.template import HOST, PORT
+
+DOOR_KEYS: Final = (
+    ("name", "the door's own name"),
+    ("fleet", "the fleet it belongs to, or empty"),
+    ("contact", "its owner, or empty"),
+    ("fingerprint", "its public key, as `SHA256:` and base64"),
+    ("address", "the numeric address that you reached"),
+    ("port", "the port that you reached, a number"),
+    ("ways", "the ways in: some of telnet, nc, http, tls, udp, ssh, order"),
+    ("elsewhere", "an object: other ways to the machine, as the owner wrote them"),
+    ("version", "of panicdoor"),
+)
+COMMAND_KEYS: Final = (
+    ("name", "the word to type"),
+    ("level", "public, observe, recover or defend"),
+    ("usage", "the whole line, optional words in brackets"),
+    ("summary", "one sentence"),
+    ("manual", "more of it, a list of paragraphs"),
+    ("undo", "the line that takes it back, or empty"),
+    ("makes_root", "true where running it is as good as being root"),
+    ("arguments", "a list of objects, in the order in which they are typed"),
+)
+ARGUMENT_KEYS: Final = (
+    ("name", "as the usage has it, in small letters"),
+    ("kind", "str, int, or bool for a flag"),
+    ("about", "what it means"),
+    ("required", "false where it may be left out"),
+    ("default", "what is taken then"),
+    ("rest", "true where it takes all the words that are left"),
+)
+
+
+def door(stock: Stock) -> dict[str, Any]:
+    """Return what is known of the door; address and port are blanks."""
+    facts = stock.facts
+    return {
+        "name": facts.name,
+        "fleet": facts.fleet,
+        "contact": facts.contact,
+        "fingerprint": facts.fingerprint,
+        "address": HOST,
+        "port": PORT,
+        "ways": sorted(stock.ways),
+        "elsewhere": dict(facts.elsewhere),
+        "version": facts.version,
+    }
+
+
+def command(entry: Command) -> dict[str, Any]:
+    """Return what is known of a command."""
+    return {
+        "name": entry.name,
+        "level": entry.level.value,
+        "usage": entry.usage,
+        "summary": entry.summary,
+        "manual": list(entry.manual),
+        "undo": entry.undo,
+        "makes_root": entry.makes_root,
+        "arguments": [
+            {
+                "name": argument.name.replace("_", "-"),
+                "kind": argument.kind,
+                "about": argument.about,
+                "required": argument.required,
+                "default": argument.default,
+                "rest": argument.rest,
+            }
+            for argument in entry.arguments
+        ],
+    }

@@ -1,0 +1,69 @@
+"""The one way of every request that acts, from every protocol, as a generator.
+
+It decides and does nothing itself. It yields what is to be done next and is sent how that went:
+
+    Part      say this to the client (when it has room)     is sent None
+    Errand    have this run by an observer or a worker      is sent the Outcome of its first part
+    Resume    have the errand say its next part             is sent the next Outcome
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from panicdoor.commands.registry import Context, Level, Where, call, find
+from panicdoor.errors import CommandError
+from panicdoor.messages import Ask
+from panicdoor.protocols.base import Part, parts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Work for another process."""
+
+    where: Where
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The errand may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A part of what an errand printed, or what became of it."""
+
+    text: str
+    end: bool
+    code: int
+
+
+Steps = Generator[Part | Errand | Resume, Outcome | None, None]
+
+
+def dispatch(ask: Ask, context: Context) -> Steps:
+    """Judge one request and see it through."""
+    if ask.order:
+        yield Part("refused: this door takes no orders yet\n", end=True, code=1)
+        return
+    try:
+        command = find(ask.words)
+        command.bind(ask.words[1:])
+    except CommandError as error:
+        yield Part(f"{error}\n", end=True, code=2)
+        return
+    if command.level is not Level.PUBLIC:
+        yield Part(f"refused: {command.name} is not for everybody\n", end=True, code=1)
+    elif command.where in (Where.OBSERVER, Where.WORKER):
+        yield from _elsewhere(Errand(command.where, ask.words))
+    else:
+        yield from parts_of(call(context, ask.words))
+
+
+def _elsewhere(errand: Errand) -> Steps:
+    outcome = yield errand
+    while outcome is not None:
+        yield Part(outcome.text, outcome.end, outcome.code)
+        if outcome.end:
+            return
+        outcome = yield Resume()

@@ -1,0 +1,68 @@
+"""System calls that Python's os module does not offer, by ctypes, each raising OSError.
+
+The library is opened once, at import: nothing is looked up later.
+"""
+
+import ctypes
+import os
+from typing import Final
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
+MADV_POPULATE_READ: Final = 22  # madvise(2), Linux 5.14
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
+FALLOC_FL_KEEP_SIZE: Final = 1  # fallocate(2)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
+
+SYS_CAPSET: Final = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine, -1)
+SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
+SYS_LANDLOCK_RESTRICT_SELF: Final = 446
+
+_LIBC.syscall.restype = ctypes.c_long
+_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+
+
+def _checked(result: int, name: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{name}: {os.strerror(error)}")
+    return result
+
+
+def syscall(name: str, number: int, *arguments: object) -> int:
+    """Make a system call by number; `name` is for the error's text."""
+    return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), name)
+
+
+def mlockall(flags: int) -> None:
+    """Lock this process's memory: mlockall(2)."""
+    _checked(_LIBC.mlockall(flags), "mlockall")
+
+
+def madvise(start: int, length: int, advice: int) -> None:
+    """Advise the kernel on a range of addresses: madvise(2)."""
+    _checked(_LIBC.madvise(start, length, advice), "madvise")
+
+
+def prctl(option: int, value: int) -> None:
+    """Change a property of this process: prctl(2)."""
+    _checked(_LIBC.prctl(option, value, 0, 0, 0), "prctl")
+
+
+def fallocate_keep_size(fd: int, length: int) -> None:
+    """Reserve `length` bytes of disk for a file, and leave its size: fallocate(2)."""
+    _checked(_LIBC.fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, length), "fallocate")
+
+
+def mallopt(option: int, value: int) -> bool:
+    """Tune malloc(3); False where this libc knows no such option (it is a hint, never a need)."""
+    tune = getattr(_LIBC, "mallopt", None)
+    return tune is not None and tune(option, value) == 1
+
+
+def touch(address: int) -> None:
+    """Write one zero byte at `address`, which must be ours: below a stack, the kernel grows it."""
+    ctypes.memset(address, 0, 1)

@@ -1,0 +1,43 @@
+"""Who holds a port, by /proc/net and the descriptors of processes: proc_net(5)."""
+
+import os
+
+from panicdoor.kernel import process
+
+
+def holder(port: int, udp: bool) -> str:
+    """Return "pid 411 (rpc.mountd)" for whoever has a socket bound to that local port.
+
+    Returns "somebody whom only root can see" where the socket belongs to nobody visible, and
+    "nobody now" where there is no such socket.
+    """
+    inodes = _inodes(port, "udp" if udp else "tcp")
+    if not inodes:
+        return "nobody now"
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        if _links(pid) & inodes:
+            return f"pid {pid} ({process.name(pid)})"
+    return "somebody whom only root can see"
+
+
+def _inodes(port: int, protocol: str) -> set[str]:
+    found = set()
+    for table in (protocol, f"{protocol}6"):
+        try:
+            with open(f"/proc/net/{table}", encoding="ascii") as file:
+                rows = [line.split() for line in file][1:]
+        except OSError:
+            continue
+        local = f":{port:04X}"
+        found |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(local)}
+    return found
+
+
+def _links(pid: int) -> set[str]:
+    links = set()
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    except OSError:
+        pass  # it ended, or it is not ours to see
+    return links

@@ -1,0 +1,58 @@
+"""Other processes: when one started, what it is called, how to end it for certain."""
+
+import os
+import select
+import signal
+from typing import Final
+
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+
+
+def boot_id() -> str:
+    """Return the id of this boot: start times of processes count from it."""
+    with open(BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def start_time(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 when there is no such process.
+
+    Field 22 of proc_pid_stat(5); the name before it may hold blanks and parentheses.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def name(pid: int) -> str:
+    """Return a process's name (comm, at most 15 bytes), or "?"."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().rstrip(b"\n").decode("latin-1")
+    except OSError:
+        return "?"
+
+
+def end(pid: int, started: int, wait_ms: int) -> bool:
+    """Kill the process of that pid and start time; True when it is gone within the time.
+
+    The pidfd is opened first and the start time compared after, so that a process which was given
+    the pid meanwhile is never hit.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        if start_time(pid) != started:
+            return True
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(wait_ms))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)

@@ -1,0 +1,219 @@
+"""Opening a door: everything that can be wrong is found here, before anything is started.
+
+In this order: the lock on the directory, the configuration, the keys (by a child that ends, since
+whatever is forked from a process that has read a secret keeps it in memory), the user, the orphans
+of an earlier supervisor, the sockets, the files, the secrets' memfds, the wires.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import resource
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from panicdoor import keys
+from panicdoor.commands.registry import COMMANDS
+from panicdoor.config import USER, USERADD, Door, check_commands, parse
+from panicdoor.errors import ConfigError
+from panicdoor.kernel import confine, libc, process, sockets
+from panicdoor.processes import wires
+from panicdoor.processes.place import Holdings, User, World
+
+SECRETS: Final = {"identity": "identity", "tls": "tls.pem"}  # role's word: file in the directory
+SECRET_MAX: Final = 64 << 10  # bytes: no key or certificate chain is nearly as large
+PLACES_SIZE: Final = 4096  # bytes, reserved: overwriting them works on a full disk too
+JOURNAL_RESERVE: Final = 1 << 20  # bytes reserved beyond the end: thousands of entries
+ORPHAN_MS: Final = 2000  # milliseconds for a killed orphan to be gone
+
+
+def open_door(directory: Path, demo: bool) -> World:
+    """Open everything that the door of `directory` needs, or raise ConfigError and open nothing."""
+    with contextlib.ExitStack() as undo:
+        lock = _lock(directory)
+        undo.callback(os.close, lock)
+        door = _configuration(directory)
+        fingerprint = _check_keys(directory)
+        user = _user(demo)
+        _end_orphans(directory)
+        _raise_descriptor_limit()
+        holdings = Holdings(lock=lock, null=os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        world = World(door, fingerprint, holdings, user, confine.landlock_abi())
+        undo.callback(close_door, world)
+        holdings.listeners["tcp"] = tuple(sockets.listen_tcp(a.host, a.port) for a in door.listen)
+        holdings.listeners["udp"] = tuple(
+            fd for a in door.listen for fd in sockets.open_udp(a.host, a.port)
+        )
+        holdings.files = _open_files(directory)
+        holdings.secrets = {
+            name: _secret_memory(directory / file) for name, file in SECRETS.items()
+        }
+        if not world.landlock and os.geteuid() == 0:
+            holdings.empty = _empty_directory(directory)
+        holdings.wires = wires.open_all()
+        undo.pop_all()
+        return world
+
+
+def close_door(world: World) -> None:
+    """Close what `open_door` opened, the lock last."""
+    holdings = world.holdings
+    for fd in (
+        *holdings.wires.values(),
+        *(fd for fds in holdings.listeners.values() for fd in fds),
+        *holdings.secrets.values(),
+        *holdings.files.values(),
+        holdings.null,
+        holdings.empty,
+        holdings.lock,
+    ):
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _lock(directory: Path) -> int:
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{directory}: {error.strerror}; make a door with: init DIR") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ConfigError(f"{directory}: another serve has this door open") from error
+    return fd
+
+
+def _configuration(directory: Path) -> Door:
+    file = directory / "door.toml"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "expected UTF-8"
+        raise ConfigError(f"{file}: {reason}") from error
+    door = parse(text, str(file))
+    check_commands(door, COMMANDS, str(file))
+    return door
+
+
+def _check_keys(directory: Path) -> str:
+    """Have a short-lived child read the secrets; return the fingerprint that it found right."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            os.write(writer, _examine(directory).encode("utf-8", "replace")[:4096])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as report:
+        verdict = report.read()
+    os.waitpid(pid, 0)
+    if not verdict.startswith("SHA256:"):
+        raise ConfigError(verdict or f"{directory}: the keys could not be checked")
+    return verdict
+
+
+def _examine(directory: Path) -> str:
+    """Return the identity's fingerprint, or one line that says what is wrong with which file."""
+    file = directory
+    try:
+        for name in SECRETS.values():
+            file = directory / name
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                return f"{file}: others may read it; expected mode 0600"
+        file = directory / "tls.pem"
+        keys.check_tls(file.read_bytes(), str(file))
+        file = directory / "identity"
+        identity = keys.identity_from(file.read_bytes(), str(file))
+        file = directory / "identity.pub"
+        public = file.read_text(encoding="ascii")
+        keys.check_pair(identity, public, str(file), str(directory / "identity"))
+        return keys.fingerprint(public, str(file))
+    except ConfigError as error:
+        return str(error)
+    except OSError as error:
+        return f"{file}: {error.strerror}"
+    except UnicodeDecodeError:
+        return f"{file}: expected ASCII"
+
+
+def _user(demo: bool) -> User | None:
+    """Return whom to become: nobody else without root or for a demo."""
+    if os.geteuid() != 0 or demo:
+        return None
+    try:
+        entry = pwd.getpwnam(USER)
+    except KeyError as error:
+        raise ConfigError(f"there is no user {USER}; make it with: {USERADD}") from error
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+def _end_orphans(directory: Path) -> None:
+    """End what is left of a door whose supervisor is dead: we hold the lock, so it is."""
+    try:
+        lines = (directory / "places").read_text(encoding="ascii").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return
+    if lines[0].strip() != process.boot_id():
+        return
+    for line in lines[1:]:
+        match line.split():
+            case [place, pid, started] if pid.isdigit() and started.isdigit():
+                if not process.end(int(pid), int(started), ORPHAN_MS):
+                    raise ConfigError(
+                        f"{directory}: {place} of an earlier serve (pid {pid}) does not end"
+                    )
+            case _:
+                continue
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _open_files(directory: Path) -> dict[str, int]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    opened = {"stderr": fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)}
+    reserve: dict[str, Callable[[int], None]] = {
+        "places": lambda fd: os.posix_fallocate(fd, 0, PLACES_SIZE),
+        "journal": lambda fd: libc.fallocate_keep_size(fd, os.fstat(fd).st_size + JOURNAL_RESERVE),
+    }
+    for name, reserve_space in reserve.items():
+        try:
+            opened[name] = os.open(directory / name, flags, 0o600)
+        except OSError as error:
+            for fd in opened.values():
+                os.close(fd)
+            raise ConfigError(f"{directory / name}: {error.strerror}") from error
+        # A full disk, or a file system that cannot reserve: the door opens all the same.
+        with contextlib.suppress(OSError):
+            reserve_space(opened[name])
+    return opened
+
+
+def _secret_memory(file: Path) -> int:
+    """Copy a secret into a sealed memfd by the kernel's hands alone."""
+    source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        memory = os.memfd_create(file.name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        while os.sendfile(memory, source, None, SECRET_MAX):
+            pass
+    finally:
+        os.close(source)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+    return memory
+
+
+def _empty_directory(directory: Path) -> int:
+    empty = directory / "empty"
+    with contextlib.suppress(FileExistsError):
+        empty.mkdir(mode=0o711)
+    return os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,223 @@
+"""A place as its process sees it: the descriptors that belong to it, and nothing else.
+
+The supervisor opens everything (`Holdings`) before the first fork. Whoever takes a place keeps
+what ROLES and MESSAGES give to that place and closes the rest, gives up the rights that its role
+does not need, and then waits in one event loop, on one thread, until it is told to stop.
+
+Descriptors are plain numbers until they are kept: a socket object that was closed behind its back
+would one day close somebody else's descriptor of the same number.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+import setproctitle
+
+from panicdoor.config import Door
+from panicdoor.kernel import confine, memory
+from panicdoor.messages import Bug, Hello, Message, Ping, Pong
+from panicdoor.printable import escape_line
+from panicdoor.processes.wires import Wire
+from panicdoor.roles import ROLE_OF, SUPERVISOR, Role
+
+BUGS_A_MINUTE: Final = 5  # reported by one process; a bug in a loop must not fill the journal
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom processes without root become."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(slots=True)
+class Holdings:
+    """Everything the supervisor opened, by what it is for, as descriptors."""
+
+    wires: dict[tuple[str, str], int] = field(default_factory=dict)
+    listeners: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    secrets: dict[str, int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    null: int = -1
+    empty: int = -1
+    lock: int = -1
+
+    def of(self, place: str) -> set[int]:
+        """Return the descriptors that belong to `place`."""
+        role = ROLE_OF[place]
+        return {
+            *(fd for (owner, _), fd in self.wires.items() if owner == place),
+            *self.listeners.get(role.listens, ()),
+            *(self.secrets[name] for name in role.secrets),
+            *(self.files[name] for name in role.files),
+        }
+
+    def without(self, owner: str) -> set[int]:
+        """Return every descriptor but the ends of wires that `owner` holds: what a spare keeps."""
+        return {
+            *(fd for (place, _), fd in self.wires.items() if place != owner),
+            *(fd for fds in self.listeners.values() for fd in fds),
+            *self.secrets.values(),
+            *self.files.values(),
+            *({self.empty} - {-1}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every process of one door knows from before its birth."""
+
+    door: Door
+    fingerprint: str
+    holdings: Holdings
+    user: User | None
+    landlock: int
+
+
+def keep_only(fds: set[int]) -> None:
+    """Close every descriptor but those and the first three."""
+    low = 3
+    for fd in sorted(fds | {os.sysconf("SC_OPEN_MAX")}):
+        os.closerange(low, fd)
+        low = max(low, fd + 1)
+
+
+class Place:
+    """A place, held by this process from now on.
+
+    Messages go out by `tell`; each kind that comes in is handled by what `on` was given for it.
+    """
+
+    def __init__(self, name: str, fill: int, world: World) -> None:
+        keep_only(world.holdings.of(name) | ({world.holdings.empty} - {-1}))
+        self.name = name
+        self.fill = fill
+        self.world = world
+        self.role: Role = ROLE_OF[name]
+        self.epoch = time.monotonic_ns()
+        setproctitle.setproctitle(f"panicdoor: {name} of {world.door.name}")
+        self.loop = asyncio.SelectorEventLoop()
+        self.loop.set_exception_handler(self._unexpected)
+        self.wires: dict[str, Wire] = {
+            peer: Wire(name, peer, fd)
+            for (owner, peer), fd in world.holdings.wires.items()
+            if owner == name
+        }
+        self._handlers: dict[type[Message], Callable[[Any, str], None]] = {Ping: self._pong}
+        self._bugs: list[float] = []
+        self._awake = self._ending = False
+
+    def on(self, kind: type[Message], handler: Callable[[Any, str], None]) -> None:
+        """Have messages of one kind handled: the handler is given the message and who sent it."""
+        self._handlers[kind] = handler
+
+    def tell(self, peer: str, message: Message) -> bool:
+        """Send a message to a peer; False, at once, where its wire is full or over."""
+        return self.wires[peer].send(message)
+
+    def give_up_rights(self) -> None:
+        """Do without what this role does not need: other user, no capabilities, no files.
+
+        Everything that needs the file system (a certificate from its memfd) was loaded before.
+        """
+        confine.no_new_privileges()
+        world = self.world
+        if not self.role.root:
+            if world.landlock:
+                confine.deny_files(world.landlock)
+            elif world.holdings.empty >= 0:
+                confine.enter_empty_root(world.holdings.empty)
+            if world.user is not None:
+                confine.change_user(world.user.uid, world.user.gid)
+            elif os.geteuid() == 0:
+                confine.drop_capabilities()
+        confine.hide_memory()
+
+    def serve(self, warm_up: Callable[[], None] = lambda: None) -> None:
+        """Wait and act until SIGTERM. Ctrl-C and a lost terminal reach the whole group: ignored.
+
+        `warm_up` is run before the first ping is answered: it does everything once, so that
+        nothing is done for the first time when it matters.
+        """
+        self.loop.add_signal_handler(signal.SIGTERM, self._end)
+        for wire in self.wires.values():
+            self.loop.add_reader(wire.fileno(), self._read, wire)
+        if "monitor" in self.wires:
+            self.tell("monitor", Hello(self.name, self.fill, self.epoch))
+        warm_up()
+        self._awake = True
+        if not self._ending:
+            self.loop.run_forever()
+
+    def run_for(self, seconds: float) -> None:
+        """Let everything that waits go on for a while: for a warm-up alone."""
+        timer = self.loop.call_later(seconds, self.loop.stop)
+        if not self._ending:
+            self.loop.run_forever()
+        timer.cancel()
+
+    def _end(self) -> None:
+        self._ending = True
+        self.loop.stop()
+
+    def report(self, error: BaseException) -> None:
+        """Tell of a bug, without reading a source file: what was raised, and where."""
+        now = time.monotonic()
+        self._bugs = [at for at in self._bugs if at > now - 60]
+        if len(self._bugs) >= BUGS_A_MINUTE:
+            return
+        self._bugs.append(now)
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        at = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+        text = escape_line(f"{type(error).__name__}: {error} at {at[-80:]}")
+        self._handlers.get(Bug, self._send_bug)(Bug(self.name, text[:512]), self.name)
+
+    def _send_bug(self, bug: Bug, _: str) -> None:
+        self.tell("monitor", bug)
+
+    def _read(self, wire: Wire) -> None:
+        for message in wire.receive():
+            self._handlers[type(message)](message, wire.peer)
+        if wire.over:
+            # Its end reads as ready for ever: alone now, and the door stays open.
+            self.loop.remove_reader(wire.fileno())
+
+    def _pong(self, ping: Ping, _: str) -> None:
+        if self._awake:
+            self.tell(SUPERVISOR, Pong(ping.n))
+
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.report(error if isinstance(error, BaseException) else RuntimeError(context["message"]))
+
+
+def fill(name: str, fill_number: int, world: World, entry: Callable[[Place], None]) -> NoReturn:
+    """Be the process that fills a place, from just after the fork until its end."""
+    place = None
+    try:
+        place = Place(name, fill_number, world)
+        entry(place)
+    except BaseException as error:
+        if place is not None:
+            place.report(error)
+        os._exit(1)
+    os._exit(0)
+
+
+def be_born(world: World, keeps_root: bool) -> None:
+    """What every process of the door does first after its fork."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for fd in (0, 1, 2):
+        os.dup2(world.holdings.null, fd)
+    memory.lock(keeps_root)

@@ -1,0 +1,130 @@
+"""Warm-up of a stream: every protocol spoken once against itself, before ready is announced.
+
+What is done for the first time imports, allocates and faults in pages. On a host without disk or
+memory that is the moment at which a process stops for good, so it happens here.
+"""
+
+import socket
+import ssl
+import time
+from typing import Final, Protocol
+
+from panicdoor.commands.registry import Here
+from panicdoor.processes.connection import Connection
+from panicdoor.processes.place import Place
+from panicdoor.protocols.base import READ_MAX
+
+ROUNDS: Final = 2  # the second finds what the first has made room for
+ROUND_S: Final = 3.0  # seconds at most: a monitor that is dead costs a client two
+STEP_S: Final = 0.02  # seconds between two looks whether all is said
+LOOPBACK: Final = "127.0.0.1"
+
+TEXT: Final = (
+    b"help\r\nhelp ping\r\nabout\r\nabout --json\r\ndoc\r\ndoc 2\r\ndoc --json\r\nping\r\n"
+    b"challenge\r\norder ping\r\nno such\r\n'\r\ndoc 9\r\n"
+)
+HTTP: Final = b"".join(
+    b"GET %b HTTP/1.1\r\nHost: door\r\nAccept: %b\r\n\r\n" % pair
+    for pair in (
+        (b"/", b"text/html"),
+        (b"/", b"*/*"),
+        (b"/", b"application/json"),
+        (b"/ping", b"text/html"),
+        (b"/help/ping.txt", b"*/*"),
+        (b"/favicon.ico", b"*/*"),
+        (b"/%zz", b"*/*"),
+    )
+)
+CLEAR: Final = (
+    b"\0" + TEXT,
+    b"\xff\xfb\x1f\xff\xfd\x03\xff\xfa\x1f\0P\0\x18\xff\xf0\xff\xf6" + TEXT,
+    b"panicdoor order 1\nsig: nobody\n",
+    b"",
+    HTTP,
+    b"POST / HTTP/1.1\r\nHost: door\r\nContent-Length: 3\r\n\r\nabc",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\xff\xfa" + b"x" * 1024,
+    b"x" * 4096,
+    b"SSH-2.0-x\r\n",
+    b"\x16\x03\x01\0\x04junk",
+)
+INSIDE_TLS: Final = (b"\0" + TEXT, HTTP, b"", b"SSH-2.0-x\r\n")
+
+
+class Adopter(Protocol):
+    """Whoever takes a connected socket in: a stream."""
+
+    def adopt(self, sock: socket.socket, address: str, here: Here) -> Connection:
+        """Serve a client."""
+
+
+def warm_up(stream: Adopter, place: Place) -> None:
+    """Speak everything, a few times, with an end in sight."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for _ in range(ROUNDS):
+        silent, ours = socket.socketpair()
+        stream.adopt(ours, LOOPBACK, Here(LOOPBACK, 1)).expire()
+        clients = [Client(stream, place, text, None) for text in CLEAR]
+        clients += [Client(stream, place, text, context) for text in INSIDE_TLS]
+        give_up = time.monotonic() + ROUND_S
+        while not all(client.done for client in clients) and time.monotonic() < give_up:
+            place.run_for(STEP_S)
+        silent.close()
+        for client in clients:
+            client.close()
+        place.run_for(STEP_S)
+
+
+class Client:
+    """The other side of one conversation: says everything, ends its input, reads to the end."""
+
+    def __init__(
+        self, stream: Adopter, place: Place, text: bytes, context: ssl.SSLContext | None
+    ) -> None:
+        self.done = False
+        self._loop = place.loop
+        self._text = text
+        self._sock, ours = socket.socketpair()
+        self._sock.setblocking(False)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing) if context else None
+        self._loop.add_reader(self._sock, self._readable)
+        if self._tls is None:
+            self._sock.send(text)
+            self._sock.shutdown(socket.SHUT_WR)
+        else:
+            self._shake_hands(self._tls)
+        stream.adopt(ours, LOOPBACK, Here(LOOPBACK, 1))
+
+    def close(self) -> None:
+        """Leave."""
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_MAX)
+        except OSError:
+            data = b""
+        if not data:
+            self.done = True
+            self._loop.remove_reader(self._sock)
+        elif self._tls is not None:
+            self._incoming.write(data)
+            self._shake_hands(self._tls)
+
+    def _shake_hands(self, tls: ssl.SSLObject) -> None:
+        try:
+            tls.do_handshake()
+            if self._text:
+                tls.write(self._text)
+                self._text = b""
+            while tls.read(READ_MAX):
+                pass
+            self._sock.shutdown(socket.SHUT_WR)
+        except (ssl.SSLError, OSError):
+            pass  # more must come first, or it has ended
+        if data := self._outgoing.read():
+            self._sock.send(data)

@@ -1,0 +1,124 @@
+"""Wires: what joins two places that may speak to each other.
+
+One SOCK_SEQPACKET pair for each pair of places that `roles.MESSAGES` joins, opened before the
+first fork and never again. A wire belongs to the two places, not to the processes that fill them:
+
+- a peer that died is not seen as an end, so whoever asks has a deadline;
+- a packet may outlive its reader, so requests say until when somebody waits;
+- a full wire refuses at once: nobody here ever waits for a peer;
+- packets are read without their ancillary data, so no peer can push descriptors into us;
+- the one end that can come is the supervisor's: whoever sees it is alone, and serves on.
+"""
+
+import functools
+import operator
+import select
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from panicdoor.messages import PACKET_MAX, Message
+from panicdoor.roles import MESSAGES, ROLE_OF, SUPERVISOR, allowed
+
+BURST: Final = 16  # packets read from one wire before the others have their turn
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def role_of(place: str) -> str:
+    """Return the name of the role that a place is a seat of."""
+    return SUPERVISOR if place == SUPERVISOR else ROLE_OF[place].name
+
+
+def joined() -> tuple[tuple[str, str], ...]:
+    """Return the pairs of places that have a wire, each pair once."""
+    places = (SUPERVISOR, *ROLE_OF)
+    roles = {(a, b) for senders, receivers, _ in MESSAGES for a in senders for b in receivers}
+    return tuple(
+        (a, b)
+        for i, a in enumerate(places)
+        for b in places[i + 1 :]
+        if (role_of(a), role_of(b)) in roles or (role_of(b), role_of(a)) in roles
+    )
+
+
+def open_all() -> dict[tuple[str, str], int]:
+    """Open every wire: the descriptor of the end that `place` holds to `peer`, by (place, peer)."""
+    ends = {}
+    for a, b in joined():
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        one.setblocking(False)
+        other.setblocking(False)
+        ends[a, b], ends[b, a] = one.detach(), other.detach()
+    return ends
+
+
+class Wire:
+    """One place's end of a wire.
+
+    `dropped` counts packets that did not fit, `refused` messages that the wire had no room for.
+    `over` is True once the peer has ended for good; then nothing is sent or received any more.
+    """
+
+    __slots__ = ("_decoder", "_socket", "dropped", "over", "peer", "refused")
+
+    def __init__(self, place: str, peer: str, fd: int) -> None:
+        self.peer = peer
+        self.dropped = self.refused = 0
+        self.over = False
+        self._socket = socket.socket(fileno=fd)
+        self._decoder = msgspec.msgpack.Decoder(_union(allowed(role_of(peer), role_of(place))))
+
+    def fileno(self) -> int:
+        """Return the descriptor, for whoever waits on it."""
+        return self._socket.fileno()
+
+    def send(self, message: Message) -> bool:
+        """Send one message; False, at once, where the wire is full or the peer has ended."""
+        if self.over:
+            return False
+        try:
+            self._socket.send(_ENCODER.encode(message))
+        except OSError:
+            self.refused += 1
+            return False
+        return True
+
+    def receive(self) -> Iterator[Message]:
+        """Yield the messages that wait, BURST packets at most; junk is dropped and counted."""
+        for _ in range(BURST):
+            try:
+                packet = self._socket.recv(PACKET_MAX + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.over = True
+                return
+            if not packet and self._hung_up():
+                self.over = True
+                return
+            try:
+                message = self._decoder.decode(packet) if len(packet) <= PACKET_MAX else None
+            except (msgspec.DecodeError, RecursionError):
+                message = None
+            if message is None:
+                self.dropped += 1
+            else:
+                yield message
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+    def _hung_up(self) -> bool:
+        """Tell an ended peer from an empty packet: both read as b""."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return bool(poll.poll(0))
+
+
+def _union(kinds: tuple[type[Message], ...]) -> object:
+    """Return the type of what may come: where nothing may, only nil fits, which counts as junk."""
+    return functools.reduce(operator.or_, kinds) if kinds else None

@@ -1,0 +1,80 @@
+"""Observer and worker: a process without secrets that runs one command at a time and may hang.
+
+It is given an errand (Run), says one part, and waits until more is wanted or nobody waits any
+more. The monitor has a deadline for each part and has this process replaced when one is missed.
+"""
+
+import time
+from collections.abc import Iterator
+
+from panicdoor.commands.registry import Context, find
+from panicdoor.errors import CommandError
+from panicdoor.messages import PART_MAX, Cancel, More, Output, Run
+from panicdoor.printable import escape
+from panicdoor.processes.clock import now_text
+from panicdoor.processes.desk import NOWHERE, manual_of
+from panicdoor.processes.place import Place
+
+
+def run(place: Place) -> None:
+    """Be an observer or a worker."""
+    worker = Worker(place)
+    place.on(Run, worker.start)
+    place.on(More, worker.more)
+    place.on(Cancel, worker.cancel)
+    place.give_up_rights()
+    place.serve()
+
+
+class Worker:
+    """The errand at hand: its id and its parts still to come."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._manual = manual_of(place.world)
+        self._errand: tuple[int, int] | None = None
+        self._parts: Iterator[str] = iter(())
+
+    def start(self, message: Run, _: str) -> None:
+        """Begin an errand, unless nobody waits for it any more. A new one ends the old one."""
+        if message.until < time.monotonic():
+            return
+        self._errand = message.epoch, message.id
+        self._parts = self._begin(message.words)
+        self._next()
+
+    def more(self, message: More, _: str) -> None:
+        """Say the next part."""
+        if self._errand == (message.epoch, message.id):
+            self._next()
+
+    def cancel(self, message: Cancel, _: str) -> None:
+        """End the errand here: the generator's own clean-up runs now."""
+        if self._errand == (message.epoch, message.id):
+            self._say("cancelled\n", end=True, code=1)
+
+    def _begin(self, words: tuple[str, ...]) -> Iterator[str]:
+        context = Context(self._manual, NOWHERE, now_text(), lambda: "")
+        command = find(words)
+        bound = command.bind(words[1:])
+        yield from command.run(context, *bound.values, **bound.flags)
+
+    def _next(self) -> None:
+        try:
+            self._say(next(self._parts), end=False, code=0)
+        except StopIteration:
+            self._say("", end=True, code=0)
+        except CommandError as error:
+            self._say(f"{error}\n", end=True, code=1)
+        except Exception as error:
+            self._place.report(error)
+            self._say("this command has a bug, which has been recorded\n", end=True, code=1)
+
+    def _say(self, text: str, end: bool, code: int) -> None:
+        if self._errand is None:
+            return
+        epoch, number = self._errand
+        if end:
+            self._errand = None
+            self._parts = iter(())
+        self._place.tell("monitor", Output(number, epoch, escape(text)[:PART_MAX], end, code))

@@ -137,7 +137,7 @@ def test_door_toml_is_complete_and_explained() -> None:
     assert door.elsewhere
     assert door.grants[0].networks
     lines = text.splitlines()
-    assert max(map(len, lines)) <= 90
+    assert max(map(len, lines)) <= 80
     for name in (
         "name",
         "fleet",

@@ -16,7 +16,8 @@ from panicdoor.cli import main as program
 from panicdoor.errors import CommandError, ConfigError, OrderError, ProtocolError
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"}
+INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+ENVIRONMENT = {**INHERITED, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"}
 PANICDOOR = (sys.executable, "-m", "panicdoor")
 
 

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import panicdoor.commands.public  # noqa: F401 (importing it is what registers its commands)
 from panicdoor.commands.registry import COMMANDS, Here
 from panicdoor.documentation.facts import Facts
 from panicdoor.documentation.manual import Manual

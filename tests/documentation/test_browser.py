@@ -72,7 +72,12 @@ def test_the_page(facts: Facts, here: Here) -> None:
         assert text in read.text
     assert f"nc {here.host} 903" in read.text
     for link in read.links:
-        assert link.removeprefix("#") in read.ids or link in facts.elsewhere.values()
+        assert link in (
+            *(f"#{name}" for name in read.ids),
+            *facts.elsewhere.values(),
+            *(f"/{c.name}" for c in COMMANDS.values() if c.name != "order"),
+            "/index.json",
+        )
 
 
 def test_tls_and_the_clear() -> None:

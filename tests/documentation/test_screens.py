@@ -1,5 +1,6 @@
 """The greeting and the screens, for usual doors and for the largest."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -141,7 +142,7 @@ def test_lines_to_copy_mean_what_they_say(here: Here) -> None:
         for name in ("nc", "telnet", "curl", "openssl", "panicdoor")
     )
     lines = [
-        line[13:] if line[2] != " " else line.strip()
+        re.sub(r"^  [A-Za-z]+ {2,}", "", line).strip()
         for line in manual().screen(2, here, NOW, CHALLENGE).split("\n")
         if any(f"{word} " in line for word in ("telnet", "nc", "curl", "openssl", "panicdoor"))
         and "/dev/tcp" not in line
@@ -162,4 +163,5 @@ def test_lines_to_copy_mean_what_they_say(here: Here) -> None:
         f"[panicdoor][ask][{at}]",
         f"[nc][-u][-w1][{host}][903]01" + "0" * 398,
         f"[nc][-u][-w1][{host}][903]1about" + " " * 394,
+        f"[curl][http://{at}/index.json]",
     ]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.protocols.transcript import CASES, GREETING, MAKERS, Replay, read
 
 from panicdoor.protocols.base import WRITE_MAX, Form, Part, Request
 from panicdoor.protocols.lines import ORDER_LINE_MAX, ORDER_MAX, TURNS, Lines, Stage, Turn, encode
 from panicdoor.words import LINE_MAX, join
-from tests.protocols.transcript import CASES, GREETING, MAKERS, Replay, read
 
 LINES_CASES = [path for path in CASES if path.stem.startswith("lines_")]
 
@@ -159,7 +159,7 @@ def test_an_order_keeps_every_byte_for_the_judge() -> None:
     assert request == Request(order="panicdoor order 1\nwhy: \xe9\x08\t \x7f \nsig: x\n")
 
 
-WORD = st.text("abcXYZ019._:/@=+,%-", min_size=1, max_size=12) | st.text(" !\"#$;|&<>", max_size=6)
+WORD = st.text("abcXYZ019._:/@=+,%-", min_size=1, max_size=12) | st.text(' !"#$;|&<>', max_size=6)
 
 
 @settings(max_examples=100)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.protocols.transcript import cut
 
 from panicdoor.errors import ProtocolError
 from panicdoor.protocols.telnet import (
@@ -27,7 +28,6 @@ from panicdoor.protocols.telnet import (
     Kind,
     Piece,
 )
-from tests.protocols.transcript import cut
 
 # Mostly what means something, so that the grammar is walked.
 TELNETTISH = st.lists(

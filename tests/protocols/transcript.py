@@ -4,7 +4,7 @@ r"""Conversations as files, one step a line, replayed against a protocol.
     < bytes from the client           > bytes from the door (all since the last such line)
     ? words asked for, as text        ?html, ?json: in that form        ?order: the text of an order
     = last part of the answer         =2: with that code                + a part before the last
-    ! eof, silence: it happens        ! closed, open, hungry, full, opening, none, cancelled: so it is
+    ! eof, silence: it happens        ! closed, open, hungry, full, opening, none, cancelled: it is
 
 Bytes and texts are written with Python's escapes; {always} stands for the headers of every HTTP
 answer.
@@ -48,7 +48,9 @@ def raw(text: str) -> bytes:
 
 def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
     """Return `data` in pieces, cut at those places; pieces have at most 4096 bytes."""
-    ends = sorted({0, len(data), *(p % (len(data) + 1) for p in places)} | set(range(0, len(data), 4096)))
+    ends = sorted(
+        {0, len(data), *(p % (len(data) + 1) for p in places)} | set(range(0, len(data), 4096))
+    )
     return (data[a:b] for a, b in pairwise(ends))
 
 

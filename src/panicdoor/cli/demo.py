@@ -85,22 +85,25 @@ def welcome(port: int, root: bool, start: str) -> str:
     `start` is how this program is started, as `init.program` says it.
     """
     if root:
-        limits = "Runs as root, changes to no user: every process of it keeps root's rights."
+        limits = "Runs as root, changes to no user: every process of it has root's rights."
     else:
         limits = (
-            "Without root it can look, but not repair what belongs to others, and it keeps\n"
-            "no more of itself in memory than this user's limit allows."
+            "Without root it can look, but not repair what belongs to others, and keeps no\n"
+            "more of itself in memory than this user's limit allows."
         )
+    lines = (
+        (f"nc 127.0.0.1 {port}", "wait for the greeting, type: help"),
+        (f"telnet 127.0.0.1 {port}", "the same"),
+        (f"http://127.0.0.1:{port}/", "in a browser"),
+        (f"https://127.0.0.1:{port}/", "with its own certificate: a warning"),
+        (f"{start} ask 127.0.0.1:{port}", "the manual, by datagrams"),
+    )
+    what = "\n".join(f"  {line:34}  {about}" for line, about in lines)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 
-  nc 127.0.0.1 {port}                 wait a moment for the greeting, type: help
-  telnet 127.0.0.1 {port}             the same
-  {start} ask 127.0.0.1:{port}        the whole manual, by datagrams
+{what}
 
-  http://127.0.0.1:{port}/            in a browser
-  https://127.0.0.1:{port}/           with TLS: the certificate is the door's own, so the
-                                   browser warns, and it gives privacy, no authority
 {limits}
 Ctrl-C removes everything."""
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import panicdoor.commands.public  # noqa: F401 (importing it is what registers its commands)
 from panicdoor.commands.registry import COMMANDS
 from panicdoor.documentation.man import Subcommand, man
 from panicdoor.documentation.markdown import markdown

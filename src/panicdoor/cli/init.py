@@ -61,34 +61,34 @@ example:
 """
 
 _SIGNERS = """\
-# Who may sign for this door, as ssh-keygen(1) has it under ALLOWED SIGNERS. A line a key:
-# NAME namespaces="order@panicdoor,login@panicdoor" KEY
-# order@panicdoor: may sign orders; login@panicdoor: may log in by ssh with this key.
+# Who may sign for this door, as ssh-keygen(1) has it under ALLOWED SIGNERS.
+# A line for each key: NAME namespaces="order@panicdoor,login@panicdoor" KEY
+# order@panicdoor: it may sign orders; login@panicdoor: it may log in by ssh.
 """
 
 _DOOR = """\
-# A door of panicdoor, in TOML (toml.io). Every key there is stands here. What is not
-# understood is refused when the door is opened, with its key and what was expected.
-# Texts are printable ASCII, 80 characters at most.
+# A door of panicdoor, in TOML (toml.io). Every key there is stands here. What
+# is not understood is refused when the door is opened, with its key and what
+# was expected. Texts are printable ASCII, 80 characters at most.
 
-# What this door is called. An order names the door it is for, so a new name makes
-# orders for the old one worthless.
+# What this door is called. An order names the door it is for, so a new name
+# makes orders for the old one worthless.
 name = {name}
 
 # The fleet it belongs to, if any: an order can be for all doors of a fleet.
 # fleet = "prod"
 
-# Whose machine this is and how to reach them. Everybody who connects can read it.
+# Whose machine this is and how to reach them. All who connect can read it.
 {contact}
 
-# Where it listens, tcp and udp alike: up to 8 of "HOST:PORT" or "[HOST]:PORT", with
-# literal addresses, because names would have to be resolved by what may have failed.
+# Where it listens, tcp and udp alike: up to 8 of "HOST:PORT" or "[HOST]:PORT".
+# No names: they would have to be resolved by what may have failed.
 listen = [
 {listen}
 ]
 
-# Where to turn when this door is not enough: up to 8 texts, each under a word of your
-# own (a-z). Everybody who connects can read them.
+# Where to turn when this door is not enough: up to 8 texts, each under a word
+# of your own (a-z). All who connect can read them.
 [elsewhere]
 # console = "https://bmc.example.com/web1"
 # runbook = "https://wiki.example.com/web1"
@@ -102,18 +102,18 @@ _GRANT: Final = (
     ("to = {to}", "The people: names that stand first in lines of allowed_signers."),
     (
         "may = {may}",
-        "Levels: observe (look), recover (repair), defend (lock out, reboot), public (what"
-        " anybody\n# may). Or single commands, by name.",
+        "Levels: observe (look), recover (repair), defend (lock out, reboot), public"
+        "\n# (what anybody may). Or single commands, by name.",
     ),
     ("signatures = 1", "How many different people must sign one order, 1 to 8."),
     (
         'from = ["192.0.2.0/24"]',
-        "From which networks; from any without this key. Whoever comes from one named here"
-        "\n# finds room even when strangers fill the door.",
+        "From which networks; from any without this key. Whoever comes from one named"
+        "\n# here finds room even when strangers fill the door.",
     ),
     (
         "sessions = true",
-        "Whether a command typed inside an ssh session counts (true), or only signed orders.",
+        "Whether a command typed inside an ssh session counts, or only signed orders.",
     ),
 )
 
@@ -326,7 +326,11 @@ def _write_all(directory: Path, files: Sequence[tuple[str, int, bytes]]) -> None
         os.fchmod(inside, 0o700)
         for name, mode, contents in files:
             written.append(name)
-            _write(inside, directory / name, mode, contents)
+            try:
+                _write(inside, directory / name, mode, contents)
+            except FileExistsError:
+                written.pop()  # somebody else's
+                raise
         os.fsync(inside)
         _sync_directory(directory.absolute().parent)
     except BaseException:

@@ -145,13 +145,13 @@ def _commands(stock: Stock) -> str:
         found = stock.level(level)
         if found:
             text.append(f"<h3>{level.value.capitalize()}: {LEVELS[level]}</h3>\n")
-            text += [_command(entry) for entry in found]
+            text += [_command(stock, entry) for entry in found]
     if stock.has(Line("", commands=("challenge",))):
         text.append(f"<h3>For an order, good at this moment</h3><pre>{FRESH}</pre>\n")
     return "".join([*text, "</section>\n"])
 
 
-def _command(entry: Command) -> str:
+def _command(stock: Stock, entry: Command) -> str:
     body = [f"<p>{escape(paragraph)}</p>\n" for paragraph in entry.manual]
     if entry.undo:
         body.append(f"<p>Undo: <code>{escape(entry.undo)}</code></p>\n")
@@ -159,6 +159,8 @@ def _command(entry: Command) -> str:
         body.append("<p>Whoever may run this can become root.</p>\n")
     if entry.arguments:
         body.append(_list([(a.shown, escape(a.about)) for a in entry.arguments]))
+    if "http" in stock.ways and not any(a.required for a in entry.arguments):
+        body.append(f'<p><a href="/{escape(entry.name)}">Ask it from here</a></p>\n')
     return (
         f"<details><summary><code>{escape(entry.usage)}</code>"
         f"<span>{escape(entry.summary)}</span></summary><div>\n{''.join(body)}</div></details>\n"
@@ -174,9 +176,10 @@ def _ways(stock: Stock) -> str:
     programs = stock.keep(
         [
             Line(
-                "<p>For programs, the command <code>doc --json</code> has all of this: an object "
-                "with <code>door</code> and <code>commands</code>.</p>\n",
-                commands=("doc",),
+                '<p>For programs: <a href="/index.json">index.json</a> has all of this, as '
+                "<code>doc --json</code> has on a line.</p>\n",
+                ("http",),
+                ("doc",),
             )
         ]
     )

@@ -11,7 +11,7 @@ from typing import Final
 from panicdoor.commands.registry import Level
 from panicdoor.documentation.facts import Facts, Line, Stock
 from panicdoor.documentation.layout import COLUMNS, MARGIN, ROWS, TITLE_MAX, cut, table, wrap
-from panicdoor.documentation.template import AT, CONNECT, FRESH, HOST, NOW, PORT, URL
+from panicdoor.documentation.template import AT, CONNECT, FRESH, HOST, NOW, PORT, QUOTE, URL
 
 WAYS_TO_TEXT: Final = (
     (Line(f"telnet {HOST} {PORT}", ("telnet",)), "telnet"),
@@ -137,6 +137,7 @@ def _ways(stock: Stock) -> list[str]:
             Line("", commands=("doc",)),
             Line("FOR PROGRAMS", commands=("doc",)),
             Line("  doc --json  is all of this as one JSON object", commands=("doc",)),
+            Line(f"  curl {QUOTE}http://{AT}/index.json{QUOTE}", ("http",), ("doc",)),
             Line("", commands=("challenge", "order")),
             Line("FOR AN ORDER  (order NAME prints all of it)", commands=("challenge", "order")),
             Line(f"  {FRESH}", commands=("challenge", "order")),

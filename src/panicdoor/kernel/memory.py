@@ -5,6 +5,7 @@ stack is grown to its full size, and only then is it all locked. A lock is not i
 and survives a change of user, so every process locks itself at birth, while it may.
 """
 
+import contextlib
 import resource
 from enum import Enum
 from typing import Final
@@ -13,6 +14,9 @@ from panicdoor.kernel import libc
 
 STACK_MAX: Final = 8 << 20  # bytes: the usual RLIMIT_STACK; no deeper stack is prepared
 STACK_GUARD: Final = 64 << 10  # bytes left below: the limit itself must not be touched
+
+
+Ranges = tuple[tuple[int, int], ...]
 
 
 class Locked(Enum):
@@ -30,66 +34,59 @@ def settle_malloc() -> None:
     libc.mallopt(libc.M_MMAP_THRESHOLD, 16 << 20)
 
 
-def lock(keeps_root: bool) -> Locked:
+def survey() -> Ranges:
+    """Give the stack its full size, and return the readable mappings: once, before any fork.
+
+    Children have the same mappings, and looking them up again would cost each of them memory.
+    A locked stack may not grow past the limit, so it is grown while nothing is locked.
+    """
+    mappings = _mappings()
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    size = STACK_MAX if soft == resource.RLIM_INFINITY else min(soft, STACK_MAX)
+    for start, end, _, name in mappings:
+        if name == "[stack]" and end - size + STACK_GUARD < start:
+            libc.touch(end - size + STACK_GUARD)
+    return tuple((start, end) for start, end, readable, _ in mappings if readable)
+
+
+def lock(ranges: Ranges, keeps_root: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
-    With MCL_FUTURE under a finite RLIMIT_MEMLOCK a process without CAP_IPC_LOCK dies at its next
-    megabyte, so then only what is held now is locked. Never raises.
+    `ranges` are read in first; pages that are shared stay shared. With MCL_FUTURE under a finite
+    RLIMIT_MEMLOCK a process without CAP_IPC_LOCK dies at its next megabyte, so then only what is
+    held now is locked. Never raises.
     """
     unlimited = _raise_limit()
-    _populate()
-    _grow_stack()
-    future = libc.MCL_FUTURE if unlimited or keeps_root else 0
-    for flags, result in (
-        (libc.MCL_CURRENT | libc.MCL_ONFAULT | future, Locked.ALL if future else Locked.CURRENT),
-        (libc.MCL_CURRENT | libc.MCL_ONFAULT, Locked.CURRENT),
-    ):
-        try:
-            libc.mlockall(flags)
-        except OSError:
-            continue
-        return result
+    for start, end in ranges:
+        # A device, a hole, an older kernel: what is not read in now is read when it is needed.
+        with contextlib.suppress(OSError):
+            libc.madvise(start, end - start, libc.MADV_POPULATE_READ)
+    now = libc.MCL_CURRENT | libc.MCL_ONFAULT
+    if unlimited or keeps_root:
+        with contextlib.suppress(OSError):
+            libc.mlockall(now | libc.MCL_FUTURE)
+            return Locked.ALL
+    with contextlib.suppress(OSError):
+        libc.mlockall(now)
+        return Locked.CURRENT
     return Locked.NONE
 
 
 def _raise_limit() -> bool:
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in (resource.RLIM_INFINITY, hard):
-        try:
+        with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-        except (ValueError, OSError):
-            continue
-        return limit == resource.RLIM_INFINITY
+            return limit == resource.RLIM_INFINITY
     return False
 
 
-def _mappings() -> list[tuple[int, int, str, str]]:
-    """Return this process's mappings as (start, end, permissions, name): proc_pid_maps(5)."""
+def _mappings() -> list[tuple[int, int, bool, str]]:
+    """Return this process's mappings as (start, end, readable, name): proc_pid_maps(5)."""
     with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
-        lines = [line.split(maxsplit=5) for line in maps]
+        rows = [line.split(maxsplit=5) for line in maps]
     return [
-        (int(low, 16), int(high, 16), fields[1], fields[5].strip() if len(fields) > 5 else "")  # noqa: PLR2004
-        for fields in lines
-        for low, high in [fields[0].split("-")]
+        (int(low, 16), int(high, 16), row[1].startswith("r"), row[-1].strip())
+        for row in rows
+        for low, high in [row[0].split("-")]
     ]
-
-
-def _populate() -> None:
-    """Read every readable mapping into memory; shared pages stay shared."""
-    for start, end, permissions, _ in _mappings():
-        if permissions.startswith("r"):
-            try:
-                libc.madvise(start, end - start, libc.MADV_POPULATE_READ)
-            except OSError:
-                continue  # a device, a hole, or an older kernel: locking reads the rest
-
-
-def _grow_stack() -> None:
-    """Let the stack mapping have its full size now: a locked stack may not grow past the limit."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    size = STACK_MAX if soft == resource.RLIM_INFINITY else min(soft, STACK_MAX)
-    for start, end, _, name in _mappings():
-        if name == "[stack]":
-            lowest = end - size + STACK_GUARD
-            if lowest < start:
-                libc.touch(lowest)

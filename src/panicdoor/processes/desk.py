@@ -10,14 +10,11 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from panicdoor import __version__
-from panicdoor.commands.registry import COMMANDS, Command, Context, Here, Where, call, find
-from panicdoor.documentation.facts import Facts
-from panicdoor.documentation.manual import Manual
+from panicdoor.commands.registry import Command, Context, Here, Where, call, find
 from panicdoor.errors import CommandError
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, More
 from panicdoor.processes.clock import now_text
-from panicdoor.processes.place import Place, World
+from panicdoor.processes.place import Place
 from panicdoor.protocols.base import Form, Part, Request, parts_of
 
 ASK_S: Final = 2.0  # seconds until the monitor must have said a first word
@@ -30,20 +27,11 @@ NOWHERE: Final = Here("", 0)  # for commands that run where nobody connects to
 Deliver = Callable[[Part], None]
 
 
-def manual_of(world: World) -> Manual:
-    """Return the door's manual."""
-    door = world.door
-    facts = Facts(
-        door.name, door.fleet, door.contact, door.elsewhere, world.fingerprint, __version__
-    )
-    return Manual(facts, COMMANDS)
-
-
 class Desk:
     """What one frontend answers, and what it waits for."""
 
     def __init__(self, place: Place) -> None:
-        self.manual: Final = manual_of(place.world)
+        self.manual: Final = place.world.manual
         self._place = place
         self._fresh = ""
         self._fresh_until = 0.0

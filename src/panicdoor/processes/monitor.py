@@ -36,7 +36,7 @@ from panicdoor.messages import (
 )
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
-from panicdoor.processes.desk import NOWHERE, manual_of
+from panicdoor.processes.desk import NOWHERE
 from panicdoor.processes.place import Place
 from panicdoor.protocols.base import Part
 from panicdoor.roles import ROLE_OF, SUPERVISOR
@@ -106,7 +106,7 @@ class Monitor:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._manual = manual_of(place.world)
+        self._manual = place.world.manual
         self._identity = _identity(place.world.holdings.secrets["identity"])
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._waiting: dict[str, deque[Ask]] = {name: deque() for name in FRONTENDS}

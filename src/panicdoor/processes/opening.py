@@ -15,9 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from panicdoor import keys
+from panicdoor import __version__, keys
 from panicdoor.commands.registry import COMMANDS
 from panicdoor.config import USER, USERADD, Door, check_commands, parse
+from panicdoor.documentation.facts import Facts
+from panicdoor.documentation.manual import Manual
 from panicdoor.errors import ConfigError
 from panicdoor.kernel import confine, libc, process, sockets
 from panicdoor.processes import wires
@@ -36,12 +38,12 @@ def open_door(directory: Path, demo: bool) -> World:
         lock = _lock(directory)
         undo.callback(os.close, lock)
         door = _configuration(directory)
-        fingerprint = _check_keys(directory)
+        manual = _manual(door, _check_keys(directory))
         user = _user(demo)
         _end_orphans(directory)
         _raise_descriptor_limit()
         holdings = Holdings(lock=lock, null=os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-        world = World(door, fingerprint, holdings, user, confine.landlock_abi())
+        world = World(door, manual, holdings, user, confine.landlock_abi())
         undo.callback(close_door, world)
         holdings.listeners["tcp"] = tuple(sockets.listen_tcp(a.host, a.port) for a in door.listen)
         holdings.listeners["udp"] = tuple(
@@ -98,6 +100,12 @@ def _configuration(directory: Path) -> Door:
     door = parse(text, str(file))
     check_commands(door, COMMANDS, str(file))
     return door
+
+
+def _manual(door: Door, fingerprint: str) -> Manual:
+    """Prepare the documentation: once, so that all processes share it."""
+    facts = Facts(door.name, door.fleet, door.contact, door.elsewhere, fingerprint, __version__)
+    return Manual(facts, COMMANDS)
 
 
 def _check_keys(directory: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import setproctitle
 
 from panicdoor.config import Door
+from panicdoor.documentation.manual import Manual
 from panicdoor.kernel import confine, memory
 from panicdoor.messages import Bug, Hello, Message, Ping, Pong
 from panicdoor.printable import escape_line
@@ -74,7 +75,7 @@ class World:
     """What every process of one door knows from before its birth."""
 
     door: Door
-    fingerprint: str
+    manual: Manual
     holdings: Holdings
     user: User | None
     landlock: int
@@ -212,7 +213,7 @@ def fill(name: str, fill_number: int, world: World, entry: Callable[[Place], Non
     os._exit(0)
 
 
-def be_born(world: World, keeps_root: bool) -> None:
+def be_born(world: World, ranges: memory.Ranges, keeps_root: bool) -> None:
     """What every process of the door does first after its fork."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -220,4 +221,4 @@ def be_born(world: World, keeps_root: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     for fd in (0, 1, 2):
         os.dup2(world.holdings.null, fd)
-    memory.lock(keeps_root)
+    memory.lock(ranges, keeps_root)

@@ -107,6 +107,8 @@ class Supervisor:
         self._pings = 0
         self._next_ping = 0.0
         self._stopping = False
+        self._ranges: memory.Ranges = ()
+        self._locked = memory.Locked.NONE
 
     def run(self, ready: Callable[[World], None]) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -118,7 +120,8 @@ class Supervisor:
         setproctitle.setproctitle(f"panicdoor: supervisor of {self._world.door.name}")
         gc.collect()
         gc.freeze()
-        memory.lock(keeps_root=os.geteuid() == 0)
+        self._ranges = memory.survey()
+        self._locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)
         try:
             if self._start():
                 notify.notify(os.environ.get("NOTIFY_SOCKET", ""), "READY=1")
@@ -201,7 +204,7 @@ class Supervisor:
         """Be the new process, until its end: nothing of the supervisor's runs after this."""
         try:
             name, number = seat.name, seat.fills + 1
-            be_born(self._world, seat.role.root and seat.role.name != SPARE)
+            be_born(self._world, self._ranges, seat.role.root and seat.role.name != SPARE)
             if seat.role.name == SPARE:
                 setproctitle.setproctitle(f"panicdoor: {name} of {self._world.door.name}")
                 become = spare.wait(name, self._world)

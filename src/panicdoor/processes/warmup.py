@@ -83,7 +83,7 @@ class Client:
     def __init__(
         self, stream: Adopter, place: Place, text: bytes, context: ssl.SSLContext | None
     ) -> None:
-        self.done = False
+        self.done = self._said = False
         self._loop = place.loop
         self._text = text
         self._sock, ours = socket.socketpair()
@@ -118,13 +118,17 @@ class Client:
     def _shake_hands(self, tls: ssl.SSLObject) -> None:
         try:
             tls.do_handshake()
-            if self._text:
+            if not self._said:
+                self._said = True
                 tls.write(self._text)
-                self._text = b""
+                tls.unwrap()
             while tls.read(READ_MAX):
                 pass
-            self._sock.shutdown(socket.SHUT_WR)
-        except (ssl.SSLError, OSError):
+        except ssl.SSLError:
             pass  # more must come first, or it has ended
-        if data := self._outgoing.read():
-            self._sock.send(data)
+        try:
+            self._sock.send(self._outgoing.read())
+            if self._said:
+                self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # refused and closed already

@@ -20,11 +20,26 @@ from typing import Final
 import msgspec
 
 from panicdoor.messages import PACKET_MAX, Message
-from panicdoor.roles import MESSAGES, ROLE_OF, SUPERVISOR, allowed
+from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed
 
 BURST: Final = 16  # packets read from one wire before the others have their turn
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def _decoder(sender: str, receiver: str) -> msgspec.msgpack.Decoder[Message]:
+    """Return what reads `receiver`'s packets: where nothing may come, only nil fits, and is junk."""
+    kinds = allowed(sender, receiver)
+    union = functools.reduce(operator.or_, kinds) if kinds else None
+    return msgspec.msgpack.Decoder(union)
+
+
+# Made once, before any fork: all processes share them.
+_DECODERS: Final = {
+    (sender, receiver): _decoder(sender, receiver)
+    for sender in (SUPERVISOR, *(role.name for role in ROLES))
+    for receiver in (SUPERVISOR, *(role.name for role in ROLES))
+}
 
 
 def role_of(place: str) -> str:
@@ -69,7 +84,7 @@ class Wire:
         self.dropped = self.refused = 0
         self.over = False
         self._socket = socket.socket(fileno=fd)
-        self._decoder = msgspec.msgpack.Decoder(_union(allowed(role_of(peer), role_of(place))))
+        self._decoder = _DECODERS[role_of(peer), role_of(place)]
 
     def fileno(self) -> int:
         """Return the descriptor, for whoever waits on it."""
@@ -117,8 +132,3 @@ class Wire:
         poll = select.poll()
         poll.register(self._socket, 0)
         return bool(poll.poll(0))
-
-
-def _union(kinds: tuple[type[Message], ...]) -> object:
-    """Return the type of what may come: where nothing may, only nil fits, which counts as junk."""
-    return functools.reduce(operator.or_, kinds) if kinds else None

@@ -12,7 +12,7 @@ from panicdoor.errors import CommandError
 from panicdoor.messages import PART_MAX, Cancel, More, Output, Run
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
-from panicdoor.processes.desk import NOWHERE, manual_of
+from panicdoor.processes.desk import NOWHERE
 from panicdoor.processes.place import Place
 
 
@@ -31,7 +31,7 @@ class Worker:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._manual = manual_of(place.world)
+        self._manual = place.world.manual
         self._errand: tuple[int, int] | None = None
         self._parts: Iterator[str] = iter(())
 

@@ -37,7 +37,11 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked for: a command as words, or the text of an order."""
+    """What a client asked for: a command as words, the text of an order, or all there is to read.
+
+    With neither words nor order it is the whole documentation, for those who have no screen of
+    24 lines.
+    """
 
     words: tuple[str, ...] = ()
     form: Form = Form.TEXT

@@ -1,10 +1,10 @@
 """HTTP/1.1 (RFC 9110, 9112) on h11: the door for browsers, curl and automata. Only reading.
 
-The words of a command are the segments of the path: `/help/ping` asks for `help ping`, `/` for
-the documentation. A suffix of the last segment says the form of the answer, .html, .json or .txt;
-without one the Accept header does; else it is text. What cannot be answered is answered with one
-line of text. Request bodies are never read: the answer to a request that has one, or that is
-wrong, ends the connection.
+The words of a command are the segments of the path: `/help/ping` asks for `help ping`. No words,
+`/` or `/index`, ask for the whole documentation. A suffix of the last segment says the form of
+the answer, .html, .json or .txt; without one the Accept header does; else it is text. What cannot
+be answered is answered with one line of text. Request bodies are never read: the answer to a
+request that has one, or that is wrong, ends the connection.
 
 The status says what the last part's code says, as far as it is known when the answer begins:
 

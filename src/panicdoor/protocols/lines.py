@@ -24,6 +24,8 @@ ORDER_LINE_MAX: Final = 160  # bytes; an order must show on a screen as it is
 NUL, END_OF_TEXT, END_OF_TRANSMISSION = b"\0", 0x03, 0x04  # the last two: Ctrl-C and Ctrl-D
 DELETE: Final = b"\x7f"
 
+MEANINGLESS: Final = b" \t\n" + ERASE + DELETE + KILL  # where a line begins
+
 LEAVE: Final = frozenset(("quit", "exit", "bye"))
 ORDER: Final = b"panicdoor order 1"
 SIGNATURE: Final = (b"-----BEGIN SSH SIGNATURE-----", b"sig: ")
@@ -151,7 +153,7 @@ class Lines:
                 if self._stage is Stage.CLOSED:
                     return
                 if kind is Kind.REPLY:
-                    self._out += piece
+                    self._reply(piece)
                 elif kind is Kind.INTERRUPT:
                     self._interrupt()
                 else:
@@ -227,6 +229,11 @@ class Lines:
         if greeting is not None:
             self._say(greeting.removesuffix("\n"))
 
+    def _reply(self, reply: bytes) -> None:
+        """Write what TELNET wants written; not for ever to a client that does not read."""
+        if len(self._out) < 2 * WRITE_MAX:
+            self._out += reply
+
     def _keep(self, piece: bytes) -> None:
         if self._turn in BUSY and END_OF_TEXT in piece:
             self._interrupt()
@@ -276,6 +283,9 @@ class Lines:
         if self._zero and waiting:
             waiting[:] = waiting.lstrip(NUL)
             self._zero = not waiting
+        if self._stage is Stage.LINES and waiting[:1] in MEANINGLESS:
+            # At once, not line by line: a flood of empty lines must not cost more than another.
+            waiting[:] = waiting.lstrip(MEANINGLESS)
         if not waiting:
             return False
         if waiting[0] == END_OF_TRANSMISSION:
@@ -324,11 +334,11 @@ class Lines:
         if self._stage is Stage.ORDER:
             self._order_line(line)
             return
-        typed = _edited(line)
-        if typed.strip() == ORDER:
+        typed = _edited(line).strip(b" \t")
+        if typed == ORDER:
             self._order = bytearray(ORDER + b"\n")
             self._stage = Stage.ORDER
-        elif typed.strip():
+        elif typed:
             self._order = None
             self._stage = Stage.LINES
             self._command(typed.decode("latin-1"))

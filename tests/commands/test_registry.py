@@ -252,3 +252,9 @@ def test_parts_are_small_and_whole(text: str, times: int) -> None:
 def test_parts_end_where_lines_end() -> None:
     text = f"{'x' * 1000}\n" * 5 + "y" * (PART_MAX + 1)
     assert [len(part) for part in parts(text)] == [3003, 2002, PART_MAX, 1]
+
+
+def test_parts_at_their_limit() -> None:
+    assert [len(part) for part in parts("x" * PART_MAX + "\n")] == [PART_MAX, 1]
+    assert [len(part) for part in parts("x\n" + "y" * (PART_MAX - 1))] == [2, PART_MAX - 1]
+    assert list(parts("")) == []

@@ -84,6 +84,26 @@ def test_the_fullest_aggregate_then_its_fullest_part_then_the_oldest() -> None:
     assert admission.enter(7, "20.4.1.1") == 2
 
 
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["20.1.1.1", "20.2.1.1", "20.1.1.1", "20.2.2.2", "20.2.3.3"],
+        ["20.1.1.1", "20.1.2.1", "20.1.1.1", "20.1.2.2", "20.1.2.3"],
+        ["20.1.1.1", "20.1.1.2", "20.1.1.3", "20.1.1.2", "20.1.1.4"],
+        ["2001:1:1::1", "2001:2:1::1", "2001:1:1::2", "2001:2:2::1", "2001:2:3::1"],
+        ["2001:1:1::1", "2001:1:2::1", "2001:1:1::2", "2001:1:2:100::", "2001:1:2:200::"],
+        ["2001:1:1:100::", "2001:1:1:200::", "2001:1:1:100::", "2001:1:1:201::", "2001:1:1:2ff::"],
+    ],
+    ids=["/16", "/24", "address", "/32", "/48", "/56"],
+)
+def test_what_is_fullest_at_each_width(addresses: list[str]) -> None:
+    """The second is the oldest of the fullest, though the first has a closer companion."""
+    admission = Admission(len(addresses), 1, [])
+    for id, address in enumerate(addresses):
+        assert admission.enter(id, address) is None
+    assert admission.enter(99, "99.9.9.9") == 1
+
+
 def test_a_newcomer_to_the_crowd_replaces_one_of_the_crowd() -> None:
     admission = Admission(3, 1, [])
     for id, address in enumerate(["20.1.1.1", "20.2.1.1", "20.3.1.1"]):
@@ -143,10 +163,11 @@ class TestPools:
 
 
 class TestLeaving:
-    def test_a_slot_given_back_is_free(self) -> None:
-        admission = Admission(2, 1, NETWORKS)
+    @pytest.mark.parametrize("address", ["20.1.1.1", "198.51.100.1"])
+    def test_a_slot_given_back_is_free(self, address: str) -> None:
+        admission = Admission(1, 1, NETWORKS)
         for id in range(1000):
-            assert admission.enter(id, "20.1.1.1") is None
+            assert admission.enter(id, address) is None
             admission.leave(id)
 
     def test_who_was_dropped_may_leave_again(self) -> None:

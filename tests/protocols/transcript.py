@@ -10,7 +10,7 @@ Bytes and texts are written with Python's escapes; {always} stands for the heade
 answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +27,7 @@ ALWAYS = (
     b"'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'\r\n"
 )
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], Protocol]] = {
     "lines": lambda: Lines(GREETING),
     "lines greeted": lambda: Lines(GREETING, greeted=True),
     "http": Http,

@@ -44,6 +44,7 @@ CELLS: Final = 4096  # in each table; at these rates a flood keeps some 70 of th
 _CELL_BITS: Final = CELLS.bit_length() - 1
 
 _NEVER: Final = frozenset(str(octet) for octet in (0, *range(224, 256)))  # RFC 1122 3.2.1.3
+_GROUPS: Final = 8  # of an IPv6 address
 _PADDING: Final = b"\0\r\n "  # echo and here-strings end their line
 _PAGE: Final = re.compile(rb"panicdoor [!-~]{1,64} page ([0-9]{1,3})/([0-9]{1,3})\n", re.ASCII)
 
@@ -249,8 +250,7 @@ def scope(source: str) -> str:
         head, _, tail = source.partition("::")
         first = head.split(":") if head else []
         last = tail.split(":") if tail else []
-        zeros = 8 - len(first) - len(last) - ("." in tail)
-        groups = first + ["0"] * zeros + last
+        groups = first + ["0"] * (_GROUPS - len(first) - len(last)) + last
     a, b, c, d = groups[:4]
     return f"{a}:{b}:{c}:{int(d, 16) & 0xFF00:x}::/56"
 

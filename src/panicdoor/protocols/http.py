@@ -244,6 +244,8 @@ class Http:
             except Refused as answer:
                 self._refuse(answer)
             except h11.RemoteProtocolError as error:
+                # h11's frames hold the error that holds them, and every line of a head with them.
+                error.__traceback__ = None
                 status = error.error_status_hint
                 self._refuse(Refused(status if status in WHY else 400))
 

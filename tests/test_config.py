@@ -144,11 +144,16 @@ def test_a_door_crosses_to_another_process() -> None:
                                                        " once"),
         (GRANT.replace('"alice"', '"*@ops"'), "grant[0].to[0]: expected a principal of a-z, 0-9,"
          " '.', '_', '@' and '-', at most 64, got '*@ops'"),
+        (GRANT.replace('"alice"', '"alice\\n"'), "grant[0].to[0]: expected a principal of a-z,"
+         " 0-9, '.', '_', '@' and '-', at most 64, got 'alice\\x0a'"),
+        ('name = "a\\n"', "name: expected a name of a-z, 0-9, '.' and '-', at most 32, such as"
+                          " web1, got 'a\\x0a'"),
         (GRANT.replace('"observe"', '"kill -9"'), "grant[0].may[0]: expected a level (public,"
          " observe, recover, defend) or the name of a command, got 'kill -9'"),
         (GRANT.replace('"observe"', '"observe\\n"'), "grant[0].may[0]: expected a level (public,"
          " observe, recover, defend) or the name of a command, got 'observe\\x0a'"),
         ('name = "a"\nlisten = [', "line 2: Invalid value before the file ends"),
+        ('name = "a"\nlisten = [\n', "line 2: Invalid value before the file ends"),
         ('name = "a"\n\nname = "b"\n', "line 3, column 11: Cannot overwrite a value"),
         ("name = web1\n", "line 1, column 8: Invalid value"),
         ('\ufeffname = "a"', "line 1: expected no byte order mark before the first key"),

@@ -22,4 +22,4 @@ class OrderError(PanicdoorError):
 
 
 class ConfigError(PanicdoorError):
-    """The installer's files are wrong. The sentence names the file, the key and what was expected."""
+    """The installer's files are wrong; the sentence names file, key and what was expected."""

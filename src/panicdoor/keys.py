@@ -6,27 +6,18 @@ Rules:
 - nothing here reads a file, a clock or a name service.
 
 Formats: OpenSSH's PROTOCOL.key (private keys), sshd(8) AUTHORIZED_KEYS FILE FORMAT and RFC 4253
-section 6.6 (public keys), RFC 5280 (certificates).
+section 6.6 (public keys).
 """
 
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Final
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    generate_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -38,7 +29,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
     load_ssh_public_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from panicdoor.errors import ConfigError
 
@@ -55,12 +45,6 @@ KINDS: Final = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
     "ssh-rsa",
 )
-
-# A certificate is believed by the client's clock, and that of a machine whose battery is empty
-# begins at 1970. The end is counted from here where our own clock is the wrong one.
-_TLS_FROM: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TLS_BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_TLS_LASTS: Final = timedelta(days=7305)  # twenty years
 
 _OPENSSH: Final = (b"-----BEGIN OPENSSH PRIVATE KEY-----", b"-----END OPENSSH PRIVATE KEY-----")
 
@@ -167,53 +151,11 @@ def parse_public_key(data: bytes | str, file: str) -> PublicKey:
     return PublicKey(kind, _checked_blob(kind, encoded, file), _comment(comment))
 
 
-def generate_tls(name: str, addresses: Iterable[str], now: datetime) -> bytes:
-    """Return a new TLS key (ECDSA P-256: browsers take no ed25519) and its certificate, as PEM.
-
-    The certificate is for `name` and those literal `addresses` that mean one machine, signed by
-    itself, valid from 1970 until twenty years after `now` (aware), RFC 5280 section 4.1.2.5.
-    """
-    key = generate_private_key(SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"panicdoor {name}")])
-    hosts = sorted(
-        {host for text in addresses if not (host := ip_address(text)).is_unspecified}, key=str
-    )
-    alternatives = [x509.DNSName(name), *(x509.IPAddress(host) for host in hosts)]
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_TLS_FROM)
-        .not_valid_after(max(now, _TLS_BUILT) + _TLS_LASTS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private + certificate.public_bytes(Encoding.PEM)
-
-
 def check_tls(pem: bytes, file: str = "tls.pem") -> None:
-    """Raise ConfigError, naming `file`, unless `pem` is one key and the certificate of that key.
+    """Raise ConfigError, naming `file`, unless `pem` has one key for TLS and a certificate in it.
 
-    The key is ECDSA (P-256, P-384, P-521) or RSA of RSA_MIN bits, without passphrase; further
-    certificates may follow as a chain. Dates are not looked at: the clock may be what is broken.
+    The key is ECDSA (P-256, P-384, P-521) or RSA of RSA_MIN bits, without passphrase. Whether
+    the certificate is whole, and this key's, is for the TLS library to say that will use them.
     """
     _check_bytes(pem, file, "a private key and a certificate in PEM")
     keys = re.findall(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----", pem)
@@ -229,18 +171,10 @@ def check_tls(pem: bytes, file: str = "tls.pem") -> None:
         key = load_pem_private_key(_key_block(pem), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ConfigError(f"{file}: expected a private key, this one is damaged") from None
-    try:
-        certificate = x509.load_pem_x509_certificates(pem)[0]
-        certified = _spki(certificate)
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{file}: expected a certificate, this one is damaged") from None
     if not isinstance(key, (EllipticCurvePrivateKey, RSAPrivateKey)):
         raise ConfigError(f"{file}: expected an ECDSA or RSA key: browsers take no other")
     if isinstance(key, RSAPrivateKey) and key.key_size < RSA_MIN:
         raise ConfigError(f"{file}: expected RSA of {RSA_MIN} bits, got {key.key_size}")
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if public != certified:
-        raise ConfigError(f"{file}: expected the certificate of the key that stands beside it")
 
 
 def _check_bytes(data: bytes, file: str, expected: str) -> None:
@@ -286,8 +220,3 @@ def _key_block(pem: bytes) -> bytes:
     """Return the one private key block of `pem`."""
     match = re.search(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [^\n]*", pem, re.S)
     return match[0] if match else b""
-
-
-def _spki(certificate: x509.Certificate) -> bytes:
-    """Return the public key that a certificate is about."""
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -31,7 +31,7 @@ class Message(Struct, frozen=True, tag_field="is", forbid_unknown_fields=True):
 
 
 class Ask(Message, frozen=True, tag="ask"):
-    """A client's request, as a frontend understood it. `peer` and `scope` are hints, never proof."""
+    """A client's request as a frontend understood it; `peer` and `scope` are hints, never proof."""
 
     id: Number
     epoch: Number
@@ -44,7 +44,7 @@ class Ask(Message, frozen=True, tag="ask"):
 
 
 class Run(Message, frozen=True, tag="run"):
-    """The monitor's errand for an observer or a worker, which has until then to say its next part."""
+    """The monitor's errand for an observer or a worker: the next part must be said by `until`."""
 
     id: Number
     epoch: Number

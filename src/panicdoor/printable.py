@@ -9,7 +9,7 @@ from typing import Final
 FIRST, LAST = 0x20, 0x7E  # the printable range of ASCII
 
 _ESCAPES: Final = {
-    code: f"\\x{code:02x}" for code in [*range(FIRST), *range(LAST + 1, 0x100)] if code != 0x0A
+    code: f"\\x{code:02x}" for code in [*range(FIRST), *range(LAST + 1, 0x100)] if code != ord("\n")
 }
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         _make(directory, tuple(Address(host, port) for host in hosts))
         return serve(
             directory,
-            ready=lambda _: print(welcome(port, os.geteuid() == 0, program()), flush=True),
+            ready=lambda _, notes: print(welcome(port, notes, program()), flush=True),
             demo=True,
         )
     finally:
@@ -79,18 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
             shutil.rmtree(directory)
 
 
-def welcome(port: int, root: bool, start: str) -> str:
-    """Return what a newcomer is told: lines to copy, and what this door cannot do.
+def welcome(port: int, notes: Iterable[str], start: str) -> str:
+    """Return what a newcomer is told: lines to copy, and what this door cannot do (`notes`).
 
     `start` is how this program is started, as `init.program` says it.
     """
-    if root:
-        limits = "Runs as root, changes to no user: every process of it has root's rights."
-    else:
-        limits = (
-            "Without root it can look, but not repair what belongs to others, and keeps no\n"
-            "more of itself in memory than this user's limit allows."
-        )
     lines = (
         (f"nc 127.0.0.1 {port}", "wait for the greeting, type: help"),
         (f"telnet 127.0.0.1 {port}", "the same"),
@@ -98,14 +92,14 @@ def welcome(port: int, root: bool, start: str) -> str:
         (f"https://127.0.0.1:{port}/", "with its own certificate: a warning"),
         (f"{start} ask 127.0.0.1:{port}", "the manual, by datagrams"),
     )
+    limits = "".join(f"Here {note}.\n" for note in notes)
     what = "\n".join(f"  {line:34}  {about}" for line, about in lines)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 
 {what}
 
-{limits}
-Ctrl-C removes everything."""
+{limits}Ctrl-C removes everything."""
 
 
 def _port(text: str) -> int:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from panicdoor.certificates import generate_tls
 from panicdoor.config import (
     LEVELS,
     PORT,
@@ -34,7 +35,6 @@ from panicdoor.keys import (
     PublicKey,
     fingerprint,
     generate_identity,
-    generate_tls,
     parse_public_key,
 )
 

@@ -1,8 +1,10 @@
 """`panicdoor serve DIR`: opens the door that a directory describes."""
 
 import argparse
+import sys
 from pathlib import Path
 
+from panicdoor.processes.place import World
 from panicdoor.processes.supervisor import serve
 
 _ABOUT = """\
@@ -32,4 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to end."""
-    return serve(arguments.dir)
+    return serve(arguments.dir, ready=_ready)
+
+
+def _ready(world: World, notes: tuple[str, ...]) -> None:
+    """Say to the installer, once, what is open and what this door cannot do."""
+    for note in notes:
+        print(f"panicdoor: note: {note}", file=sys.stderr)
+    where = ", ".join(str(address) for address in world.door.listen)
+    key = world.manual.fingerprint
+    print(
+        f"panicdoor: ready: {world.door.name} on {where}, tcp and udp, key {key}",
+        file=sys.stderr,
+        flush=True,
+    )

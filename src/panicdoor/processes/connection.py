@@ -1,16 +1,17 @@
 """One tcp connection, whatever it speaks: the only place where sockets and protocols meet.
 
-Bare non-blocking sockets on the event loop; a small buffer, so that nobody's flood keeps the
+Bare non-blocking sockets behind one epoll; a small buffer, so that nobody's flood keeps the
 others waiting; at most one request at a time; nothing is read while the answer has not been
 taken. At the end we half-close and read on for a while, because unread bytes at close(2) become a
 reset, and the reset would eat the answer.
 """
 
-import asyncio
+import select
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from select import EPOLLERR, EPOLLIN, EPOLLOUT
 from typing import Final
 from typing import Protocol as TypingProtocol
 
@@ -30,7 +31,7 @@ DRAIN_MAX: Final = 64 * 1024  # bytes read and thrown away while it does
 class Host(TypingProtocol):
     """What a connection needs of the process it lives in."""
 
-    loop: asyncio.AbstractEventLoop
+    epoll: select.epoll
     desk: Desk
 
     def now(self) -> float:
@@ -62,7 +63,7 @@ class Connection:
     """One client. What wakes it is the event loop, the desk, or its deadline."""
 
     __slots__ = (
-        "_asked", "_delivered", "_desk", "_eof", "_first", "_here", "_host", "_listening", "_out",
+        "_asked", "_awaited", "_delivered", "_desk", "_eof", "_first", "_here", "_host", "_out",
         "_protocol", "_pumping", "_silent", "_sock", "_stage", "deadline", "peer", "state",
     )  # fmt: skip
 
@@ -78,29 +79,28 @@ class Connection:
         self._first: bytes | None = None
         self._protocol: Protocol | None = None
         self._asked: Asked | Prepared | None = None
-        self._delivered = self._pumping = self._eof = self._listening = self._silent = False
+        self._delivered = self._pumping = self._eof = self._silent = False
+        self._awaited = 0
         self._out = b""
 
     def start(self) -> None:
         """Look whether something came with the connection, and wait for what did not."""
-        self._listen()
-        self.readable()
+        self._host.epoll.register(self._sock.fileno(), EPOLLIN)
+        self._awaited = EPOLLIN
+        self._guarded(self._look)
 
-    def readable(self) -> None:
-        """Take what the client sent."""
-        match self.state:
-            case State.TALKING:
-                self._guarded(self._read)
-            case State.DETECTING:
-                self._guarded(self._look)
-            case State.DRAINING:
-                self._guarded(self._drain)
-            case State.CLOSED:
-                pass
-
-    def writable(self) -> None:
-        """Write on."""
-        self._guarded(self._write_on)
+    def ready(self, events: int) -> None:
+        """Something happened on the socket."""
+        if events & EPOLLERR or not self._awaited:
+            self.close()
+        elif self._awaited == EPOLLOUT:
+            self._guarded(self._write_on)
+        elif self.state is State.TALKING:
+            self._guarded(self._read)
+        elif self.state is State.DETECTING:
+            self._guarded(self._look)
+        elif self.state is State.DRAINING:
+            self._guarded(self._drain)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -119,7 +119,6 @@ class Connection:
             self.close()
 
     def _write_on(self) -> None:
-        self._host.loop.remove_writer(self._sock)
         out, self._out = self._out, b""
         self._write(out)
         self._pump()
@@ -149,9 +148,6 @@ class Connection:
         if self._asked is not None:
             self._asked.cancel()
             self._asked = None
-        self._deafen()
-        if self._out:
-            self._host.loop.remove_writer(self._sock)
         self._host.gone(self._sock.fileno())
         self._sock.close()
 
@@ -208,7 +204,7 @@ class Connection:
             self._pump()
             return
         if not protocol.hungry or self._out:
-            self._deafen()
+            self._await(0)
             return
         data = self._sock.recv(READ_MAX)
         if data:
@@ -217,7 +213,7 @@ class Connection:
             self.deadline = self._host.now() + (SILENCE_S if protocol.opening else IDLE_S)
         else:
             self._eof = True
-            self._deafen()
+            self._await(0)
             protocol.receive_eof()
         self._pump()
 
@@ -236,7 +232,7 @@ class Connection:
             if protocol.closed:
                 self._finish()
             elif not self._eof:
-                self._listen()
+                self._await(EPOLLIN)
 
     def _step(self, protocol: Protocol) -> bool:
         """Move one thing; False where everything waits for somebody else."""
@@ -281,18 +277,13 @@ class Connection:
         if sent < len(data):
             self._out = data[sent:]
             self.deadline = self._host.now() + WRITE_S
-            self._deafen()
-            self._host.loop.add_writer(self._sock, self.writable)
+            self._await(EPOLLOUT)
 
-    def _listen(self) -> None:
-        if not self._listening:
-            self._listening = True
-            self._host.loop.add_reader(self._sock, self.readable)
-
-    def _deafen(self) -> None:
-        if self._listening:
-            self._listening = False
-            self._host.loop.remove_reader(self._sock)
+    def _await(self, events: int) -> None:
+        """Be told of these events, and of errors, from now on."""
+        if self._awaited != events:
+            self._awaited = events
+            self._host.epoll.modify(self._sock.fileno(), events)
 
     # The end
 
@@ -304,7 +295,7 @@ class Connection:
         self.deadline = self._host.now() + DRAIN_S
         self._sock.shutdown(socket.SHUT_WR)
         self._protocol = None
-        self._listen()
+        self._await(EPOLLIN)
 
     def _drain(self) -> None:
         """Read and forget, so that what we wrote arrives."""

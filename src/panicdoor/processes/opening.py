@@ -10,8 +10,8 @@ import fcntl
 import os
 import pwd
 import resource
+import ssl
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -35,24 +35,23 @@ ORPHAN_MS: Final = 2000  # milliseconds for a killed orphan to be gone
 def open_door(directory: Path, demo: bool) -> World:
     """Open everything that the door of `directory` needs, or raise ConfigError and open nothing."""
     with contextlib.ExitStack() as undo:
-        lock = _lock(directory)
-        undo.callback(os.close, lock)
+        holdings = Holdings(lock=_lock(directory))
+        undo.callback(close, holdings)
         door = _configuration(directory)
         manual = _manual(door, _check_keys(directory))
         user = _user(demo)
         _end_orphans(directory)
         _raise_descriptor_limit()
-        holdings = Holdings(lock=lock, null=os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        holdings.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        for address in door.listen:
+            tcp = sockets.listen_tcp(address.host, address.port)
+            holdings.listeners["tcp"] = (*holdings.listeners.get("tcp", ()), tcp)
+            udp = sockets.open_udp(address.host, address.port)
+            holdings.listeners["udp"] = (*holdings.listeners.get("udp", ()), *udp)
+        _open_files(directory, holdings.files)
+        for name, file in SECRETS.items():
+            holdings.secrets[name] = _secret_memory(directory / file)
         world = World(door, manual, holdings, user, confine.landlock_abi())
-        undo.callback(close_door, world)
-        holdings.listeners["tcp"] = tuple(sockets.listen_tcp(a.host, a.port) for a in door.listen)
-        holdings.listeners["udp"] = tuple(
-            fd for a in door.listen for fd in sockets.open_udp(a.host, a.port)
-        )
-        holdings.files = _open_files(directory)
-        holdings.secrets = {
-            name: _secret_memory(directory / file) for name, file in SECRETS.items()
-        }
         if not world.landlock and os.geteuid() == 0:
             holdings.empty = _empty_directory(directory)
         holdings.wires = wires.open_all()
@@ -60,9 +59,8 @@ def open_door(directory: Path, demo: bool) -> World:
         return world
 
 
-def close_door(world: World) -> None:
-    """Close what `open_door` opened, the lock last."""
-    holdings = world.holdings
+def close(holdings: Holdings) -> None:
+    """Close everything that is held, the lock last."""
     for fd in (
         *holdings.wires.values(),
         *(fd for fds in holdings.listeners.values() for fd in fds),
@@ -73,8 +71,7 @@ def close_door(world: World) -> None:
         holdings.lock,
     ):
         if fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+            os.close(fd)
 
 
 def _lock(directory: Path) -> int:
@@ -137,6 +134,7 @@ def _examine(directory: Path) -> str:
                 return f"{file}: others may read it; expected mode 0600"
         file = directory / "tls.pem"
         keys.check_tls(file.read_bytes(), str(file))
+        _check_certificate(file)
         file = directory / "identity"
         identity = keys.identity_from(file.read_bytes(), str(file))
         file = directory / "identity.pub"
@@ -149,6 +147,18 @@ def _examine(directory: Path) -> str:
         return f"{file}: {error.strerror}"
     except UnicodeDecodeError:
         return f"{file}: expected ASCII"
+
+
+def _check_certificate(file: Path) -> None:
+    """Let the TLS library read what a stream will read. Raises ConfigError."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            wanted = "the certificate of the key that stands beside it"
+        else:
+            wanted = "a certificate, this one is damaged"
+        raise ConfigError(f"{file}: expected {wanted}") from error
 
 
 def _user(demo: bool) -> User | None:
@@ -186,24 +196,21 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _open_files(directory: Path) -> dict[str, int]:
+def _open_files(directory: Path, opened: dict[str, int]) -> None:
+    """Open what the writer writes to, and reserve its space where the file system can."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    opened = {"stderr": fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)}
-    reserve: dict[str, Callable[[int], None]] = {
-        "places": lambda fd: os.posix_fallocate(fd, 0, PLACES_SIZE),
-        "journal": lambda fd: libc.fallocate_keep_size(fd, os.fstat(fd).st_size + JOURNAL_RESERVE),
-    }
-    for name, reserve_space in reserve.items():
+    opened["stderr"] = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+    for name in ("places", "journal"):
         try:
             opened[name] = os.open(directory / name, flags, 0o600)
         except OSError as error:
-            for fd in opened.values():
-                os.close(fd)
             raise ConfigError(f"{directory / name}: {error.strerror}") from error
-        # A full disk, or a file system that cannot reserve: the door opens all the same.
-        with contextlib.suppress(OSError):
-            reserve_space(opened[name])
-    return opened
+    # A full disk, or a file system that cannot reserve: the door opens all the same.
+    with contextlib.suppress(OSError):
+        os.posix_fallocate(opened["places"], 0, PLACES_SIZE)
+    with contextlib.suppress(OSError):
+        size = os.fstat(opened["journal"]).st_size
+        libc.fallocate_keep_size(opened["journal"], size + JOURNAL_RESERVE)
 
 
 def _secret_memory(file: Path) -> int:

@@ -5,8 +5,8 @@ the end of tcp. Each has its share of the strangers' pool: when that is full a n
 slot of one of the fullest crowd.
 """
 
-import asyncio
 import resource
+import select
 import socket
 import ssl
 import time
@@ -27,9 +27,12 @@ from panicdoor.protocols.tls import Tls, restrict
 STRANGERS: Final = 4096  # connections of strangers, per door: at 4 KiB each they stay affordable
 OPERATORS: Final = 512  # connections from networks that grants name, per door
 OWN_FDS: Final = 64  # descriptors a stream needs besides connections, with room to spare
+FDS_WANTED: Final = STRANGERS // 2 + OPERATORS // 2 + OWN_FDS
 ACCEPTS: Final = 16  # connections accepted before those that are here have their turn
 TICK_S: Final = 0.05  # seconds between two looks at the deadlines
-PAUSE_S: Final = 0.1  # seconds without accepting when the kernel had no descriptor for one more
+EVENTS: Final = 64  # clients looked at before those that connect have their turn
+NAP_S: Final = 0.005  # seconds that the slower of two streams leaves a busy queue to the other
+NO_ROOM_S: Final = 0.1  # seconds without accepting where it can only fail: else it would spin
 HERES_MAX: Final = 256  # addresses of this host that are remembered as reached
 
 
@@ -45,22 +48,36 @@ class Stream:
     """All connections of one process."""
 
     def __init__(self, place: Place) -> None:
-        self.loop: asyncio.AbstractEventLoop = place.loop
+        self.epoll = select.epoll()
         self.desk = Desk(place)
         self.report = place.report
-        self._place = place
+        self._loop = place.loop
         self._tls = _context(place.world.holdings.secrets["tls"])
         self._listeners = [socket.socket(fileno=fd) for fd in place.world.holdings.listeners["tcp"]]
+        self._fixed = {
+            listener: Here(*listener.getsockname()[:2])
+            for listener in self._listeners
+            if listener.getsockname()[0] not in ("0.0.0.0", "::")  # noqa: S104
+        }
         strangers, operators = _shares(place.role.n)
         self._admission = Admission(strangers, operators, place.world.door.operators)
         self._connections: dict[int, Connection] = {}
         self._heres: dict[tuple[str, int], Here] = {}
         self._ticking = False
+        # One descriptor for the event loop, however many clients: its own bookkeeping for each
+        # would cost as much as serving them.
+        self._loop.add_reader(self.epoll.fileno(), self._turn)
 
     def open(self) -> None:
-        """Begin to accept."""
+        """Accept, from now on."""
         for listener in self._listeners:
-            self.loop.add_reader(listener, self._accept, listener)
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _turn(self) -> None:
+        for fd, events in self.epoll.poll(0, EVENTS):
+            connection = self._connections.get(fd)
+            if connection is not None:
+                connection.ready(events)
 
     # What a connection needs: connection.Host
 
@@ -98,21 +115,24 @@ class Stream:
             self._connections[victim].close()
         if not self._ticking:
             self._ticking = True
-            self.loop.call_later(TICK_S, self._tick)
+            self._loop.call_later(TICK_S, self._tick)
         connection.start()
         return connection
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTS):
+        for accepted in range(ACCEPTS):
             try:
                 sock, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                if not accepted:
+                    self._pause(listener, NAP_S)  # another stream was quicker, and may go on
                 return
             except OSError:
-                self._out_of_descriptors(listener)
+                self._make_room()
+                self._pause(listener, NO_ROOM_S)
                 return
             try:
-                self.adopt(sock, address[0], self._here(sock))
+                self.adopt(sock, address[0], self._fixed.get(listener) or self._here(sock))
             except OSError:
                 sock.close()  # it has gone already
 
@@ -126,13 +146,17 @@ class Stream:
             here = self._heres[name] = Here(*name)
         return here
 
-    def _out_of_descriptors(self, listener: socket.socket) -> None:
-        """Make room by dropping one connection, and do not spin until there is some."""
+    def _make_room(self) -> None:
+        """The kernel had no descriptor for one more client: let go of the one here longest."""
         for connection in self._connections.values():
             connection.close()
-            break
-        self.loop.remove_reader(listener)
-        self.loop.call_later(PAUSE_S, self.loop.add_reader, listener, self._accept, listener)
+            return
+
+    def _pause(self, listener: socket.socket, seconds: float) -> None:
+        """Leave accepting to others for a moment."""
+        fd = listener.fileno()
+        self._loop.remove_reader(fd)
+        self._loop.call_later(seconds, self._loop.add_reader, fd, self._accept, listener)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -140,7 +164,7 @@ class Stream:
             connection.expire()
         self._ticking = bool(self._connections)
         if self._ticking:
-            self.loop.call_later(TICK_S, self._tick)
+            self._loop.call_later(TICK_S, self._tick)
 
 
 def _context(fd: int) -> ssl.SSLContext:

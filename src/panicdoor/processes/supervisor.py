@@ -27,7 +27,8 @@ from panicdoor.errors import PanicdoorError
 from panicdoor.kernel import memory, notify, process
 from panicdoor.messages import Become, Holder, Message, Ping, Places, Pong, Replace, Write
 from panicdoor.processes import datagram, monitor, spare, stream, worker, writer
-from panicdoor.processes.opening import close_door, open_door
+from panicdoor.processes.limits import limits
+from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
 from panicdoor.processes.wires import Wire
 from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
@@ -39,6 +40,8 @@ ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
     "datagram": datagram.run,
     "stream": stream.run,
 }
+
+Ready = Callable[[World, tuple[str, ...]], None]
 
 PING_S: Final = 1.0  # seconds between two pings of one place
 MISSES: Final = 5  # unanswered pings after which a place is replaced
@@ -71,19 +74,18 @@ class Seat:
     doomed: dict[int, int] = field(default_factory=dict)
 
 
-def serve(
-    directory: Path, ready: Callable[[World], None] = lambda _: None, demo: bool = False
-) -> int:
+def serve(directory: Path, ready: Ready, demo: bool = False) -> int:
     """Run the door of `directory` until SIGTERM, SIGINT or SIGHUP; return the exit code.
 
-    `ready` is called once, when every place answers. With `demo`, root changes to no other user.
+    `ready` is called once, when every place answers, with what this door cannot do here. With
+    `demo`, root changes to no other user.
     Raises ConfigError before anything has been started, PanicdoorError when the start failed.
     """
     world = open_door(directory, demo)
     try:
         return Supervisor(world).run(ready)
     finally:
-        close_door(world)
+        close(world.holdings)
 
 
 class Supervisor:
@@ -110,7 +112,7 @@ class Supervisor:
         self._ranges: memory.Ranges = ()
         self._locked = memory.Locked.NONE
 
-    def run(self, ready: Callable[[World], None]) -> int:
+    def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
         signals = self._catch_signals()
         memory.settle_malloc()
@@ -125,7 +127,7 @@ class Supervisor:
         try:
             if self._start():
                 notify.notify(os.environ.get("NOTIFY_SOCKET", ""), "READY=1")
-                ready(self._world)
+                ready(self._world, limits(self._world, self._locked))
                 while not self._stopping:
                     self._turn()
         finally:

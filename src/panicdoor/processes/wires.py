@@ -28,7 +28,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def _decoder(sender: str, receiver: str) -> msgspec.msgpack.Decoder[Message]:
-    """Return what reads `receiver`'s packets: where nothing may come, only nil fits, and is junk."""
+    """Return what reads `receiver`'s packets: where nothing may come only nil fits, and is junk."""
     kinds = allowed(sender, receiver)
     union = functools.reduce(operator.or_, kinds) if kinds else None
     return msgspec.msgpack.Decoder(union)

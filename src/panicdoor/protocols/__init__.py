@@ -1,1 +1,1 @@
-"""What the door speaks, without any I/O: bytes go in, requests come out, parts go in, bytes come out."""
+"""What the door speaks, without any I/O: bytes and parts go in, requests and bytes come out."""

@@ -38,6 +38,7 @@ PREFIX_BURST: Final = 8 * 1024  # bytes at once: the whole documentation
 PAGES_RATE: Final = 64 * 1024  # bytes a second: half a megabit is all a forger can aim anywhere
 ANSWERS_RATE: Final = 64 * 1024  # bytes a second, apart: a flood of one leaves the other alone
 HINTS_RATE: Final = 8 * 1024  # bytes a second: requests of one byte are the cheapest to forge
+HINTS_BURST: Final = 4 * PREFIX_BURST  # bytes at once: more than one prefix can use up
 BUSY_RATE: Final = 8 * 1024  # bytes a second to those without budget: one prefix may use it up
 KEY_SIZE: Final = 16  # bytes
 CELLS: Final = 4096  # in each table; at these rates a flood keeps some 70 of them exhausted
@@ -45,6 +46,7 @@ _CELL_BITS: Final = CELLS.bit_length() - 1
 
 _NEVER: Final = frozenset(str(octet) for octet in (0, *range(224, 256)))  # RFC 1122 3.2.1.3
 _GROUPS: Final = 8  # of an IPv6 address
+_FULL_GROUP: Final = 4  # digits; ff02: is multicast, ff: is not
 _PADDING: Final = b"\0\r\n "  # echo and here-strings end their line
 _PAGE: Final = re.compile(rb"panicdoor [!-~]{1,64} page ([0-9]{1,3})/([0-9]{1,3})\n", re.ASCII)
 
@@ -122,7 +124,7 @@ class Datagrams:
         self.refused = dict.fromkeys(Refusal, 0)
         self.pages = Bucket(PAGES_RATE, PAGES_RATE)
         self.answers = Bucket(ANSWERS_RATE, ANSWERS_RATE)
-        self.hints = Bucket(HINTS_RATE, HINTS_RATE)
+        self.hints = Bucket(HINTS_RATE, HINTS_BURST)
         self.busy = Bucket(BUSY_RATE, BUSY_RATE)
         self._key = key
         self._prefix = Bucket(PREFIX_RATE, PREFIX_BURST)
@@ -234,7 +236,7 @@ def most(size: int) -> int:
 def answerable(source: str) -> bool:
     """Say whether an address, as inet_ntop writes it, can be that of one host."""
     if ":" in source:
-        return source != "::" and not (source.startswith("ff") and source[4:5] == ":")
+        return source != "::" and not (source.startswith("ff") and source.find(":") == _FULL_GROUP)
     return source[: source.find(".")] not in _NEVER
 
 

@@ -69,6 +69,7 @@ BEGINNINGS: Final[tuple[tuple[bytes, Way], ...]] = (
     *((method + b" ", Way.HTTP) for method in sorted(METHODS)),
 )
 
+_FIRST: Final = frozenset(beginning[0] for beginning, _ in BEGINNINGS)
 PEEK_MAX: Final = max(len(beginning) for beginning, _ in BEGINNINGS)  # bytes that always decide
 
 REFUSED: Final[dict[tuple[Where, Way], str]] = {
@@ -88,6 +89,8 @@ def detect(first: bytes, eof: bool = False, silent: bool = False) -> Way | None:
     """
     if not first:
         return Way.LINES if eof else None
+    if first[0] not in _FIRST:
+        return Way.LINES
     for beginning, way in BEGINNINGS:
         if first.startswith(beginning):
             return way

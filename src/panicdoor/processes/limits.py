@@ -1,0 +1,30 @@
+"""What a door cannot do where it runs: said at start, in plain words, before it matters."""
+
+import os
+import resource
+
+from panicdoor.kernel.memory import Locked
+from panicdoor.processes import stream
+from panicdoor.processes.place import World
+
+_LOCKED = {
+    Locked.ALL: "",
+    Locked.CURRENT: "memory held at start is locked, later memory is not: raise RLIMIT_MEMLOCK",
+    Locked.NONE: "memory is not locked, and may be paged out when it matters: raise RLIMIT_MEMLOCK",
+}
+
+
+def limits(world: World, locked: Locked) -> tuple[str, ...]:
+    """Return one sentence for each thing that this door should be able to do and is not."""
+    notes = [_LOCKED[locked]]
+    if os.geteuid() != 0:
+        notes.append("without root: it looks, but cannot repair what belongs to others")
+        notes.append("without root: whoever is this user can end it")
+    elif world.user is None:
+        notes.append("it changes to no other user: its network processes stay root's")
+    if not world.landlock and os.geteuid() != 0:
+        notes.append("no landlock here: its network processes can read this user's files")
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors < stream.FDS_WANTED:
+        notes.append(f"{descriptors} descriptors: fewer clients at once; raise RLIMIT_NOFILE")
+    return tuple(note for note in notes if note)

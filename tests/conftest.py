@@ -1,0 +1,21 @@
+"""Fixtures that several folders share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.running import Door, running
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    """A door of its own for one test."""
+    with running(tmp_path / "door") as door:
+        yield door
+
+
+@pytest.fixture(scope="session")
+def calm_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """One door for all tests that do it no harm."""
+    with running(tmp_path_factory.mktemp("calm") / "door") as door:
+        yield door

@@ -1,0 +1,187 @@
+"""A real door for tests: the real program in its own processes, on a free port of loopback.
+
+Processes are found as children of the one we started and told apart by their titles; they are
+ended by their pids. `extra` starts the door with the commands of `tests/extra.py` added.
+"""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from panicdoor.cli.init import make_door
+from panicdoor.config import USER, USERADD, Address
+
+LOOPBACK = "127.0.0.1"
+ROOT = os.geteuid() == 0
+START = "import sys; from panicdoor.cli.main import main; sys.exit(main())"
+EXTRA = "import tests.extra; " + START
+
+
+def need_user() -> None:
+    """Make the user that a door started by root becomes, where it is missing."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        if ROOT:
+            subprocess.run(USERADD.split(), check=True)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until something is true; fail the test when it does not come true in time."""
+    give_up = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > give_up:
+            pytest.fail(f"not within {seconds} seconds")
+        time.sleep(0.005)
+
+
+def free_port() -> int:
+    """Return a port that is free now for tcp and udp."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind((LOOPBACK, 0))
+            port: int = tcp.getsockname()[1]
+            try:
+                udp.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+
+
+def title(pid: int) -> str:
+    """Return a process's title, "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").decode()
+    except OSError:
+        return ""
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of a process's children."""
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+@dataclass
+class Door:
+    """A door that runs. `log` is where its standard error goes."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's pid."""
+        return self.process.pid
+
+    def places(self) -> dict[str, int]:
+        """Return who holds which place now: {"monitor": pid, "stream1": pid, ...}."""
+        found = {}
+        for pid in children(self.pid):
+            words = title(pid).split()
+            if words[:1] == ["panicdoor:"]:
+                found[words[1]] = pid
+        return found
+
+    def place(self, name: str) -> int:
+        """Return the pid of who holds that place."""
+        return self.places()[name]
+
+    def said(self) -> str:
+        """Return what the door has said to standard error."""
+        return self.log.read_text()
+
+    def connect(self, timeout: float = 5.0) -> socket.socket:
+        """Return a new connection."""
+        return socket.create_connection((LOOPBACK, self.port), timeout)
+
+    def talk(self, data: bytes, timeout: float = 5.0) -> bytes:
+        """Send bytes, end the input, and return everything that comes until the end."""
+        with self.connect(timeout) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            return read_all(client)
+
+    def documented(self, timeout: float = 2.0) -> bool:
+        """Return whether a zero byte brings the documentation."""
+        try:
+            return b"PANICDOOR" in self.talk(b"\0", timeout)
+        except OSError:
+            return False
+
+    def stop(self) -> int:
+        """End it as systemd would, and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read until the end of input."""
+    found = []
+    while data := client.recv(65536):
+        found.append(data)
+    return b"".join(found)
+
+
+def start(directory: Path, port: int, *, extra: bool = False, prefix: tuple[str, ...] = ()) -> Door:
+    """Start `serve DIR` and wait until it answers. `prefix` is a command to run it under."""
+    log = directory.with_name(directory.name + ".log")
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", EXTRA if extra else START, "serve", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    door = Door(directory, port, process, log)
+    give_up = time.monotonic() + 15
+    while b"ready" not in log.read_bytes():
+        if process.poll() is not None or time.monotonic() > give_up:
+            process.kill()
+            pytest.fail(f"the door did not start: {log.read_text()}")
+        time.sleep(0.01)
+    return door
+
+
+@contextmanager
+def running(
+    directory: Path,
+    *,
+    extra: bool = False,
+    prefix: tuple[str, ...] = (),
+    listen: tuple[str, ...] = (LOOPBACK,),
+) -> Iterator[Door]:
+    """A new door in `directory` (made here), and its end."""
+    need_user()
+    port = free_port()
+    addresses = tuple(Address(host, port) for host in listen)
+    make_door(directory, name="web1", contact="Example Ops, +49 30 1234567", listen=addresses)
+    door = start(directory, port, extra=extra, prefix=prefix)
+    orphans = list(door.places().values())
+    try:
+        yield door
+    finally:
+        orphans += door.places().values()
+        door.stop()
+        for pid in orphans:
+            if title(pid).startswith("panicdoor:"):
+                os.kill(pid, signal.SIGKILL)

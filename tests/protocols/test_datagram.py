@@ -238,9 +238,10 @@ class TestBudgets:
     @pytest.mark.parametrize("data", [FULL, b"\0", b"\x01help".ljust(400), b"\x01a"])
     def test_another_prefix_is_not_touched_by_one_that_floods(self, data: bytes) -> None:
         datagrams = door()
-        flood(datagrams, data, [CLIENT] * 20, TEN_SECONDS)
-        for other in ("203.0.113.1", "198.51.101.7", "2001:db8::1"):
-            assert datagrams.receive(data, other, 40000, True, TEN_SECONDS[-1]) == one(data)
+        for times in ([1.0] * 200, TEN_SECONDS):
+            flood(datagrams, data, [CLIENT] * 5, times)
+            for other in ("203.0.113.1", "198.51.101.7", "2001:db8::1"):
+                assert datagrams.receive(data, other, 40000, True, times[-1]) == one(data)
 
     def test_who_is_out_of_budget_is_told_to_use_tcp_then_nothing(self) -> None:
         datagrams = door()

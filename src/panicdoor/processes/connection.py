@@ -120,6 +120,7 @@ class Connection:
 
     def _write_on(self) -> None:
         out, self._out = self._out, b""
+        self.deadline = self._host.now() + IDLE_S
         self._write(out)
         self._pump()
 
@@ -231,8 +232,8 @@ class Connection:
         if self.state is State.TALKING and not self._out:
             if protocol.closed:
                 self._finish()
-            elif not self._eof:
-                self._await(EPOLLIN)
+            else:
+                self._await(EPOLLIN if protocol.hungry and not self._eof else 0)
 
     def _step(self, protocol: Protocol) -> bool:
         """Move one thing; False where everything waits for somebody else."""
@@ -246,16 +247,15 @@ class Connection:
                 return False
             way = "tls" if self._here.secure else "tcp"
             self._asked = self._desk.ask(request, self._here, way, self.peer, "", self._deliver)
-            self._delivered = True
         elif protocol.closed or protocol.cancelled():
             self._asked.cancel()
             self._asked = None
             protocol.send(Part("", end=True, code=1))
-        elif self._delivered:
-            self._delivered = False
-            self._asked.more()
-        else:
+            return True
+        elif not self._delivered:
             return False
+        self._delivered = False
+        self._asked.more()
         return True
 
     def _deliver(self, part: Part) -> None:

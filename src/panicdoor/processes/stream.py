@@ -5,6 +5,7 @@ the end of tcp. Each has its share of the strangers' pool: when that is full a n
 slot of one of the fullest crowd.
 """
 
+import functools
 import resource
 import select
 import socket
@@ -50,6 +51,7 @@ class Stream:
     def __init__(self, place: Place) -> None:
         self.epoll = select.epoll()
         self.desk = Desk(place)
+        self.greeting = functools.lru_cache(HERES_MAX)(self.desk.manual.greeting)
         self.report = place.report
         self._loop = place.loop
         self._tls = _context(place.world.holdings.secrets["tls"])
@@ -85,9 +87,6 @@ class Stream:
         """Return the time that deadlines are in."""
         return time.monotonic()
 
-    def greeting(self, here: Here) -> str:
-        """Return what is said to a client that says nothing."""
-        return self.desk.manual.greeting(here)
 
     def protocol(self, way: Way, here: Here, greeted: bool) -> Protocol:
         """Return a new conversation of that kind."""

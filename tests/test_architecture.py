@@ -37,6 +37,7 @@ ROWS = {
     "words": 7,
     "printable": 7,
     "keys": 7,
+    "certificates": 7,
 }
 BASE = 7
 
@@ -55,6 +56,7 @@ PURE = (
     "printable",
     "roles",
     "keys",
+    "certificates",
 )
 WORLD = {
     "asyncio", "concurrent", "ctypes", "fcntl", "io", "logging", "mmap", "multiprocessing", "os",
@@ -77,7 +79,14 @@ UNTESTED = {
     "cli.docs": "run by test_docs, which compares what it writes",
 }
 # Tests of more than one file.
-WHOLE = {"test_architecture.py", "test_docs.py", "test_startup.py", "protocols/test_contract.py"}
+WHOLE = {
+    "test_architecture.py",
+    "test_architecture_page.py",
+    "test_docs.py",
+    "test_startup.py",
+    "protocols/test_contract.py",
+    "processes/test_opening_certificate.py",
+}
 WHOLE_FOLDERS = {"faults", "clients", "privileged"}
 
 

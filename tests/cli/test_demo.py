@@ -162,10 +162,13 @@ def test_the_door_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not seen[0].exists()
 
 
+NOTES = ("without root: it looks, but cannot repair what belongs to others", "no landlock here")
+
+
 @pytest.mark.parametrize("port", [903, 9903, 65535])
-@pytest.mark.parametrize("root", [True, False])
-def test_what_a_newcomer_reads(port: int, root: bool) -> None:
-    text = demo.welcome(port, root, "panicdoor")
+@pytest.mark.parametrize("notes", [(), NOTES[:1], NOTES])
+def test_what_a_newcomer_reads(port: int, notes: tuple[str, ...]) -> None:
+    text = demo.welcome(port, notes, "panicdoor")
     for line in (
         f"  nc 127.0.0.1 {port}  ",
         f"  telnet 127.0.0.1 {port}  ",
@@ -174,10 +177,28 @@ def test_what_a_newcomer_reads(port: int, root: bool) -> None:
         f"  panicdoor ask 127.0.0.1:{port}  ",
     ):
         assert f"\n{line}" in text
-    assert ("Without root" in text) == (not root)
-    assert ("Runs as root, changes to no user" in text) == root
-    assert text.endswith("\nCtrl-C removes everything.")
+    limits = "".join(f"\nHere {note}." for note in notes)
+    assert text.endswith(f"{limits}\nCtrl-C removes everything.")
+    assert text.count("\nHere ") == len(notes)
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_how_it_was_started_is_in_the_line_to_copy() -> None:
+    assert "  .venv/bin/panicdoor ask 127.0.0.1:9903  " in demo.welcome(
+        9903, (), ".venv/bin/panicdoor"
+    )
+
+
+def test_what_the_door_says_it_cannot_do_reaches_the_newcomer(
+    tmp_path: Path,
+) -> None:
+    body = "ready(SimpleNamespace(), ('memory is not locked',)); return 0"
+    returned, out, _ = end(start(tmp_path, body))
+    assert returned == 0
+    _, _, shown = out.partition("\n")
+    assert shown.startswith("panicdoor demo: ")
+    assert "127.0.0.1 9904" in shown
+    assert "\nHere memory is not locked.\nCtrl-C removes everything.\n" in shown
 
 
 def test_ipv6_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

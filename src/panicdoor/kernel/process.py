@@ -6,6 +6,8 @@ import signal
 from typing import Final
 
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+OOM_SCORE: Final = "/proc/self/oom_score_adj"
+OOM_NEVER: Final = "-1000"
 
 
 def boot_id() -> str:
@@ -56,3 +58,18 @@ def end(pid: int, started: int, wait_ms: int) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def escape_oom_killer() -> bool:
+    """Ask the kernel never to choose this process, or its children, when memory is out.
+
+    Lowering the score needs CAP_SYS_RESOURCE; True where it is low, whoever lowered it:
+    proc_pid_oom_score_adj(5).
+    """
+    try:
+        with open(OOM_SCORE, "r+", encoding="ascii") as file:
+            if file.read().strip() != OOM_NEVER:
+                file.write(OOM_NEVER)
+    except OSError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import os
 import resource
 
+from panicdoor.kernel import process
 from panicdoor.kernel.memory import Locked
 from panicdoor.processes import stream
 from panicdoor.processes.place import World
@@ -17,6 +18,8 @@ _LOCKED = {
 def limits(world: World, locked: Locked) -> tuple[str, ...]:
     """Return one sentence for each thing that this door should be able to do and is not."""
     notes = [_LOCKED[locked]]
+    if not process.escape_oom_killer():
+        notes.append("the OOM killer may choose it: have it started with OOMScoreAdjust=-1000")
     if os.geteuid() != 0:
         notes.append("without root: it looks, but cannot repair what belongs to others")
         notes.append("without root: whoever is this user can end it")

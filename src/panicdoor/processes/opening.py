@@ -42,6 +42,7 @@ def open_door(directory: Path, demo: bool) -> World:
         user = _user(demo)
         _end_orphans(directory)
         _raise_descriptor_limit()
+        process.escape_oom_killer()
         holdings.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for address in door.listen:
             tcp = sockets.listen_tcp(address.host, address.port)

@@ -44,10 +44,15 @@ class Ask(Message, frozen=True, tag="ask"):
 
 
 class Run(Message, frozen=True, tag="run"):
-    """The monitor's errand for an observer or a worker: the next part must be said by `until`."""
+    """The monitor's errand for an observer or a worker: the next part must be said by `until`.
+
+    `to` is the epoch of the process that is meant, as its Hello said: its successor finds the
+    packet and leaves it. 0 means whoever holds the place.
+    """
 
     id: Number
     epoch: Number
+    to: Number
     until: Moment
     words: Words
 
@@ -93,7 +98,7 @@ class Fresh(Message, frozen=True, tag="fresh"):
 
 
 class Write(Message, frozen=True, tag="write"):
-    """An entry for the journal. `fields` is a JSON object of at most a line."""
+    """An entry for the journal. `fields` is a JSON object as `records.journal` encodes it."""
 
     id: Number
     epoch: Number

@@ -45,9 +45,10 @@ class Role:
     files: tuple[str, ...] = ()
 
 
+# The writer is the first and the last: whatever the others have to say at their end is written.
 ROLES: Final = (
-    Role("monitor", "monitor", 1, root=True, secrets=("identity",)),
     Role("writer", "writer", 1, root=False, files=("journal", "places", "stderr")),
+    Role("monitor", "monitor", 1, root=True, secrets=("identity",)),
     Role("observer", "worker", 1, root=True),
     Role("worker", "worker", 2, root=True),
     Role("datagram", "datagram", 1, root=False, listens="udp"),

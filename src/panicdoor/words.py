@@ -34,8 +34,7 @@ def parse(line: str) -> tuple[str, ...]:
         match = _WORD.match(line, at)
         if match is None:
             raise CommandError(
-                f"column {at + 1}: words are letters, digits and . _ : / @ = + , % -"
-                " or stand in 'single quotes'"
+                f"column {at + 1}: a word is letters, digits and ._:/@=+,%- or 'in single quotes'"
             )
         found.append(match[1].strip("'") if match[1].startswith("'") else match[1])
         if len(found) > WORDS_MAX:

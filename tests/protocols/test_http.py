@@ -122,6 +122,18 @@ def test_the_limit_of_a_head_is_exact_however_it_is_cut(size: int, places: list[
     assert http.closed is (size > HEAD_MAX)
 
 
+def test_the_limit_is_exact_for_a_head_that_came_with_the_one_before() -> None:
+    first, empty = head("/ping"), head("/about", "X: ")
+    for size in (HEAD_MAX, HEAD_MAX + 1):
+        data = first + head("/about", "X: " + "x" * (size - len(empty)))
+        http = talk(data[:4000])
+        assert http.next_request() == Request(("ping",))
+        http.send(Part("pong", end=True))
+        for piece in cut(data[4000:], [4000]):
+            http.receive_data(piece)
+        assert (http.next_request() == Request(("about",))) is (size <= HEAD_MAX)
+
+
 def test_a_connection_is_kept_for_so_many_requests() -> None:
     http = Http()
     for number in range(REQUESTS_MAX):

@@ -58,6 +58,7 @@ def decoded(data: bytes, places: list[int] | None = None) -> list[Piece]:
         (b"a\xff\xffb", b"a\xffb"),
         (b"\r\xff\xff\n", b"\n\xff\n"),
         (b"\r\xff\xf1\nx", b"\nx"),
+        (b"\r\xff\xf7\nx", b"\n\b\nx"),
         (bytes((65, IAC, EC, 66, IAC, EL, 67)), b"A\bB\x15C"),
         (bytes((65, IAC, NOP, 66, IAC, GA, 67, IAC, SE, 68)), b"ABCD"),
         (bytes((65, IAC, SB, 24, 0, IAC, IAC, 1, IAC, NOP, 2, IAC, SE, 66)), b"AB"),

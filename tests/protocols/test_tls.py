@@ -200,6 +200,33 @@ def test_ciphertext_waits_outside_while_an_answer_is_unwritten(client: Client) -
     assert client.door.next_request() == Request(("ping",))
 
 
+def test_what_waits_outside_is_taken_up_as_soon_as_there_is_room(client: Client) -> None:
+    for _ in range(4):
+        client.ssl.write(b"GET /ping HTTP/1.1\r\nHost: door\r\n\r\n")
+    client.door.receive_data(client.outgoing.read())
+    for text in ("pong", "x" * WRITE_MAX, "pong", "pong"):
+        assert client.door.next_request() == Request(("ping",))
+        client.door.send(Part(text, end=True))
+        if len(text) == WRITE_MAX:
+            assert client.door.next_request() is None
+            client.door.data_to_send()
+    assert client.door.hungry
+
+
+def test_nothing_is_read_while_what_tls_itself_says_is_unwritten(client: Client) -> None:
+    client.door._to_peer.write(b"x" * WRITE_MAX)
+    assert not client.door.hungry
+    client.door.data_to_send()
+    assert client.door._wants()
+
+
+def test_the_greeting_is_not_written_twice(client: Client) -> None:
+    client.door.receive_silence()
+    client.say(b"\xff\xf1ping\n")
+    assert client.answer("pong\n")
+    assert client.read == GREETED + b"pong\r\n"
+
+
 def test_many_empty_or_tiny_records_do_no_harm(client: Client) -> None:
     for _ in range(300):
         client.ssl.write(b"x")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from panicdoor.protocols.base import Form, Part, Protocol, Request
+from panicdoor.protocols.base import READ_MAX, Form, Part, Protocol, Request
 from panicdoor.protocols.http import Http
 from panicdoor.protocols.lines import Lines
 
@@ -47,11 +47,11 @@ def raw(text: str) -> bytes:
 
 
 def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
-    """Return `data` in pieces, cut at those places; pieces have at most 4096 bytes."""
-    ends = sorted(
-        {0, len(data), *(p % (len(data) + 1) for p in places)} | set(range(0, len(data), 4096))
-    )
-    return (data[a:b] for a, b in pairwise(ends))
+    """Return `data` in pieces, cut at those places, and where a piece would be too long."""
+    ends = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    for start, end in pairwise(ends):
+        for at in range(start, end, READ_MAX):
+            yield data[at : min(at + READ_MAX, end)]
 
 
 class Replay:

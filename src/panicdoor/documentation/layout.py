@@ -8,7 +8,7 @@ from panicdoor.documentation.template import width
 
 COLUMNS: Final = 80
 MARGIN: Final = 79  # a line of 80 makes some terminals insert an empty one
-ROWS: Final = 24
+ROWS: Final = 23  # of 24: the cursor stands on the last one, and the first must not scroll away
 TITLE_MAX: Final = 44  # columns of a screen's heading, before the page number and the clock
 KEY_MAX: Final = 20  # characters of a key of [elsewhere]; a longer one is cut
 
@@ -88,7 +88,8 @@ def table(pairs: Sequence[tuple[str, str]], rows: int, more: str) -> list[str]:
 def pack(blocks: Iterable[list[str]], room: int, measure: Callable[[str], int]) -> list[str]:
     """Return the blocks of lines on pages of at most `room` bytes, as `measure` counts them.
 
-    A block that fits on one page is not divided.
+    A block that fits on one page is not divided. The empty line at a block's end stays with it,
+    so that pages read one after the other are one text.
     """
     pages: list[str] = []
     page = ""
@@ -97,7 +98,7 @@ def pack(blocks: Iterable[list[str]], room: int, measure: Callable[[str], int]) 
         pieces = [text] if measure(text) <= room else text.splitlines(keepends=True)
         for piece in pieces:
             if page and measure(page + piece) > room:
-                pages.append(page.rstrip("\n") + "\n")
+                pages.append(page)
                 page = ""
             page += piece
     return [*pages, page.rstrip("\n") + "\n"] if page else pages

@@ -55,7 +55,7 @@ def greeting(stock: Stock) -> str:
     lines += stock.keep(
         [
             Line("Type  help  for what you can do here", commands=("help",)),
-            Line("      doc   for the manual, two screens (or a zero byte)", commands=("doc",)),
+            Line("      doc   for the manual, two screens (a zero byte brings it too)", commands=("doc",)),
         ]
     )
     if stock.only_explains:
@@ -95,7 +95,7 @@ def _who(stock: Stock, secure: bool) -> list[str]:
     lines += wrap(f"Not a login: no accounts, no passwords; never type one here. {_wire(secure)}")
     lines += wrap(owner(facts), "Owner  ") if facts.contact else []
     lines += [f"Key    {facts.fingerprint}  (as you noted it?)"]
-    lines += ["", "ANYONE MAY TYPE  (a line, then Enter)"]
+    lines += ["", "ANYONE MAY TYPE  (a line, then Enter; quit leaves)"]
     elsewhere = list(facts.elsewhere.items())
     room = ROWS - 2 - len(lines)
     lines += _public(stock, room - (4 if elsewhere else 0))
@@ -108,8 +108,8 @@ def _who(stock: Stock, secure: bool) -> list[str]:
 
 def _wire(secure: bool) -> str:
     if secure:
-        return "TLS hides this line from listeners; it does not prove who answers."
-    return "This line is plain text: others may read it, or change it on the way."
+        return "TLS hides this text from listeners; it does not prove who answers."
+    return "This comes as plain text: others may read it, or change it on the way."
 
 
 def _public(stock: Stock, rows: int) -> list[str]:
@@ -135,8 +135,7 @@ def _ways(stock: Stock) -> list[str]:
             Line("  one byte of 1 and a command bring its answer", ("udp",), ("about",)),
             Line(f"    {ASK_ABOUT}", ("udp",), ("about",)),
             Line("", commands=("doc",)),
-            Line("FOR PROGRAMS", commands=("doc",)),
-            Line("  doc --json  is all of this as one JSON object", commands=("doc",)),
+            Line("FOR PROGRAMS  (type doc --json: all of this as JSON)", commands=("doc",)),
             Line(f"  curl {QUOTE}http://{AT}/index.json{QUOTE}", ("http",), ("doc",)),
             Line("", commands=("challenge", "order")),
             Line("FOR AN ORDER  (order NAME prints all of it)", commands=("challenge", "order")),

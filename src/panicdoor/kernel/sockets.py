@@ -28,6 +28,9 @@ def listen_tcp(host: str, port: int) -> int:
     """Return the descriptor of a listening socket. Raises ConfigError."""
     listener = _socket(host, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit it. A telnet's Synch is urgent data (RFC 854): kept out of band, its
+    # IAC would be missing from the stream, and what follows it would be taken for text.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     _bind(listener, host, port)
     listener.listen(BACKLOG)
     return listener.detach()

@@ -6,8 +6,10 @@ first fork and never again. A wire belongs to the two places, not to the process
 - a peer that died is not seen as an end, so whoever asks has a deadline;
 - a packet may outlive its reader, so requests say until when somebody waits;
 - a full wire refuses at once: nobody here ever waits for a peer;
+- requests are read one at a time: what waits for its turn waits in the kernel, which bounds it;
 - packets are read without their ancillary data, so no peer can push descriptors into us;
-- the one end that can come is the supervisor's: whoever sees it is alone, and serves on.
+- an end that comes is for ever: the supervisor's, whose end nobody else holds (whoever sees it is
+  alone, and serves on), or that of a peer which shut the wire, and with it its own place's.
 """
 
 import functools
@@ -19,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from panicdoor.messages import PACKET_MAX, Message
+from panicdoor.messages import PACKET_MAX, Ask, Message
 from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed
 
 BURST: Final = 16  # packets read from one wire before the others have their turn
@@ -73,11 +75,12 @@ def open_all() -> dict[tuple[str, str], int]:
 class Wire:
     """One place's end of a wire.
 
-    `dropped` counts packets that did not fit, `refused` messages that the wire had no room for.
-    `over` is True once the peer has ended for good; then nothing is sent or received any more.
+    `dropped` counts packets that did not fit, `refused` messages that the wire had no room for or
+    that are larger than a packet. `over` is True once the peer has ended for good; then nothing is
+    sent or received any more.
     """
 
-    __slots__ = ("_decoder", "_socket", "dropped", "over", "peer", "refused")
+    __slots__ = ("_at_once", "_decoder", "_socket", "dropped", "over", "peer", "refused")
 
     def __init__(self, place: str, peer: str, fd: int) -> None:
         self.peer = peer
@@ -85,6 +88,7 @@ class Wire:
         self.over = False
         self._socket = socket.socket(fileno=fd)
         self._decoder = _DECODERS[role_of(peer), role_of(place)]
+        self._at_once = 1 if Ask in allowed(role_of(peer), role_of(place)) else BURST
 
     def fileno(self) -> int:
         """Return the descriptor, for whoever waits on it."""
@@ -92,17 +96,23 @@ class Wire:
 
     def send(self, message: Message) -> bool:
         """Send one message; False, at once, where the wire is full or the peer has ended."""
-        if self.over:
-            return False
-        try:
-            self._socket.send(_ENCODER.encode(message))
-        except OSError:
-            self.refused += 1
-            return False
-        return True
+        packet = _ENCODER.encode(message)
+        if not self.over and len(packet) <= PACKET_MAX:
+            try:
+                self._socket.send(packet)
+            except OSError:
+                pass  # full, or shut
+            else:
+                return True
+        self.refused += 1
+        return False
 
     def receive(self) -> Iterator[Message]:
-        """Yield the messages that wait, BURST packets at most; junk is dropped and counted."""
+        """Yield the messages that wait; junk is dropped and counted.
+
+        One message where requests come, else BURST; never more than BURST packets are read.
+        """
+        room = self._at_once
         for _ in range(BURST):
             try:
                 packet = self._socket.recv(PACKET_MAX + 1)
@@ -116,19 +126,25 @@ class Wire:
                 return
             try:
                 message = self._decoder.decode(packet) if len(packet) <= PACKET_MAX else None
-            except (msgspec.DecodeError, RecursionError):
+            except (ValueError, RecursionError):  # no message, no UTF-8, too deep
                 message = None
             if message is None:
                 self.dropped += 1
-            else:
-                yield message
+                continue
+            yield message
+            room -= 1
+            if not room:
+                return
 
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
 
     def _hung_up(self) -> bool:
-        """Tell an ended peer from an empty packet: both read as b""."""
+        """Tell an ended peer from an empty packet: both read as b"".
+
+        One that has only shut its sending (POLLRDHUP) would read as b"" for ever, too.
+        """
         poll = select.poll()
-        poll.register(self._socket, 0)
+        poll.register(self._socket, select.POLLRDHUP)
         return bool(poll.poll(0))

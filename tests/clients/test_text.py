@@ -1,0 +1,201 @@
+"""Telnet, netcat and their like: they say nothing, are greeted, and then typed into.
+
+Each is the real program in a terminal of its own, over IPv4 and IPv6, in the clear and inside TLS.
+"""
+
+from collections.abc import Callable
+
+import pytest
+from tests.clients.programs import Conversation, need, piped, run, terminal
+from tests.running import LOOPBACK, Door
+
+Line = Callable[[str, int], list[str]]
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def dev_tcp(host: str, port: int) -> list[str]:
+    """Two directions of bash, which ends when the door does."""
+    script = f"exec 3<>/dev/tcp/{host}/{port}; cat >&3 & cat <&3; kill $!"
+    return ["bash", "-c", script]
+
+
+CLEAR: dict[str, Line] = {
+    "telnet": lambda host, port: ["telnet", host, str(port)],
+    "telnet-8": lambda host, port: ["telnet", "-8", host, str(port)],
+    "busybox-telnet": lambda host, port: ["busybox", "telnet", host, str(port)],
+    "nc": lambda host, port: ["nc", host, str(port)],
+    "busybox-nc": lambda host, port: ["busybox", "nc", host, str(port)],
+    "ncat": lambda host, port: ["ncat", host, str(port)],
+    "socat": lambda host, port: ["socat", "-", f"TCP:{bracketed(host)}:{port}"],
+    "bash": dev_tcp,
+    "plink-raw": lambda host, port: ["plink", "-raw", "-P", str(port), host],
+    "plink-telnet": lambda host, port: ["plink", "-telnet", "-P", str(port), host],
+    "curl-telnet": lambda host, port: ["curl", "-s", f"telnet://{bracketed(host)}:{port}"],
+}
+TLS: dict[str, Line] = {
+    "s_client": lambda host, port: [
+        "openssl", "s_client", "-quiet", "-connect", f"{bracketed(host)}:{port}",
+    ],
+    "s_client-1.2": lambda host, port: [
+        "openssl", "s_client", "-quiet", "-tls1_2", "-connect", f"{bracketed(host)}:{port}",
+    ],
+    "ncat-ssl": lambda host, port: ["ncat", "--ssl", host, str(port)],
+    "socat-openssl": lambda host, port: [
+        "socat", "-", f"OPENSSL:{bracketed(host)}:{port},verify=0",
+    ],
+}  # fmt: skip
+ALL = {**CLEAR, **TLS}
+GREETING_END = "Door key SHA256:"
+
+
+def needed(name: str) -> None:
+    argv = ALL[name](LOOPBACK, 1)
+    need(argv[0])
+    if argv[0] == "busybox" and argv[1].encode() not in run("busybox", "--list").stdout.split():
+        pytest.skip(f"this busybox has no {argv[1]}")
+
+
+def converse(client: Conversation) -> None:
+    """Be greeted, type, be answered, leave."""
+    greeting = client.until(GREETING_END)
+    assert "panicdoor of web1: an emergency door, not a login. Never type a password." in greeting
+    assert "Owner: Example Ops, +49 30 1234567\n" in greeting
+    client.type("ping")
+    assert "pong from web1, " in client.until(" UTC\n")
+    client.type("doc 2")
+    assert "2 of 2" in client.until("back: doc\n")
+    client.type("help ping")
+    client.until("Check that the door is whole")
+    client.type("ls -la /etc")
+    client.until("no command 'ls'; type: help\n")
+    client.type("quit")
+    client.until("Goodbye.\n")
+    client.end()
+
+
+@pytest.mark.parametrize("host", [LOOPBACK, "::1"])
+@pytest.mark.parametrize("name", ALL)
+def test_greeted_and_answered(house: Door, name: str, host: str) -> None:
+    needed(name)
+    with terminal(*ALL[name](host, house.port)) as client:
+        converse(client)
+    url = f"'http://[{host}]:{house.port}/'" if ":" in host else f"http://{host}:{house.port}/"
+    assert f"curl {url}" in client.seen
+
+
+@pytest.mark.parametrize("name", ["telnet", "nc", "s_client"])
+def test_the_text_says_whether_the_wire_is_clear(house: Door, name: str) -> None:
+    needed(name)
+    with terminal(*ALL[name](LOOPBACK, house.port)) as client:
+        client.until(GREETING_END)
+        client.type("doc")
+        text = " ".join(client.until("more: doc 2\n").split())
+    assert ("TLS hides this text" in text) == (name in TLS)
+    assert ("This comes as plain text" in text) == (name in CLEAR)
+
+
+@pytest.mark.parametrize("name", ["nc -N", "ncat", "socat -t5 - TCP:", "busybox nc"])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"ping\n", ["pong from web1"]),
+        (b"ping", ["pong from web1"]),
+        (b"about\nping\n", ["owner    Example Ops", "pong from web1"]),
+        (b"\0", ["PANICDOOR web1", "1 of 2"]),
+        (b"\0doc 2\n", ["1 of 2", "2 of 2"]),
+        (b"", ["panicdoor of web1", "1 of 2", "2 of 2"]),
+    ],
+    ids=["line", "no line end", "two lines", "zero", "zero and more", "nothing"],
+)
+def test_piped_in(house: Door, name: str, data: bytes, expected: list[str]) -> None:
+    where = f"{LOOPBACK}:{house.port}" if name.endswith(":") else f" {LOOPBACK} {house.port}"
+    done = run(*f"{name}{where}".split(), data=data)
+    text = done.stdout.decode("ascii")
+    places = [text.find(words) for words in expected]
+    assert -1 not in places, text
+    assert places == sorted(places)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("options", ["-quiet", "-quiet -no_ign_eof"])
+def test_piped_into_tls(house: Door, options: str) -> None:
+    where = f"{LOOPBACK}:{house.port}"
+    data = b"\0" b"ping\nquit\n"
+    done = run("openssl", "s_client", *options.split(), "-connect", where, data=data)
+    assert b"1 of 2" in done.stdout
+    assert b"pong from web1" in done.stdout
+    assert done.stdout.endswith(b"Goodbye.\r\n")
+
+
+def test_nothing_piped_into_tls(house: Door) -> None:
+    where = f"{LOOPBACK}:{house.port}"
+    done = run("openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", where)
+    assert b"panicdoor of web1" in done.stdout
+    assert b"2 of 2" in done.stdout
+
+
+def test_a_late_zero_byte_by_hand(house: Door) -> None:
+    with piped("nc", LOOPBACK, str(house.port)) as client:
+        client.until(GREETING_END)
+        client.send(b"\0")
+        assert "1 of 2" in client.until("more: doc 2\n")
+        client.type("ping")
+        client.until("pong from web1")
+
+
+class TestTelnet:
+    """What only a telnet can do."""
+
+    def test_control_c_says_how_to_leave_and_swallows_nothing(self, house: Door) -> None:
+        with terminal("telnet", LOOPBACK, str(house.port)) as client:
+            client.until(GREETING_END)
+            client.send(b"\x03")
+            client.until("To leave, type: quit\n")
+            client.type("ping")
+            client.until("pong from web1")
+
+    @pytest.mark.parametrize("command", ["synch", "ao", "ip", "ayt", "nop", "brk", "dont echo"])
+    def test_after_what_its_escape_can_send_the_next_line_is_whole(
+        self, house: Door, command: str
+    ) -> None:
+        with terminal("telnet", LOOPBACK, str(house.port)) as client:
+            client.until(GREETING_END)
+            client.send(b"\x1d")
+            client.until("telnet> ")
+            client.type(f"send {command}")
+            if command == "ayt":
+                client.until("[panicdoor is here]")
+            client.type("about")
+            assert "column" not in client.until("program  panicdoor")
+
+    def test_a_control_c_that_flushes(self, house: Door) -> None:
+        """With autosynch on, Ctrl-C is IP and a Synch, whose IAC is urgent data."""
+        with terminal("telnet", LOOPBACK, str(house.port)) as client:
+            client.until(GREETING_END)
+            client.send(b"\x1d")
+            client.until("telnet> ")
+            client.type("toggle autosynch")
+            client.send(b"\x03")
+            client.until("To leave, type: quit\n")
+            client.type("about")
+            assert "column" not in client.until("program  panicdoor")
+
+    def test_a_line_is_edited_where_the_terminal_does_not(self, house: Door) -> None:
+        with terminal("telnet", LOOPBACK, str(house.port)) as client:
+            client.until(GREETING_END)
+            client.send(b"\x1d")
+            client.until("telnet> ")
+            client.type("mode character")
+            client.send(b"no\x15pimg\x7f\x7fng\r")
+            client.until("pong from web1")
+
+    def test_the_door_asks_for_no_option(self, house: Door) -> None:
+        with terminal("telnet", LOOPBACK, str(house.port)) as client:
+            client.until(GREETING_END)
+            client.send(b"\x1d")
+            client.until("telnet> ")
+            client.type("status")
+            assert "Operating in obsolete linemode" in client.until("Escape character")

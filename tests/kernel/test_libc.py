@@ -1,0 +1,98 @@
+"""Each call as the kernel takes it, and its failures as OSError."""
+
+import ctypes
+import errno
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.child import Killed, in_child
+
+from panicdoor.kernel import libc
+
+
+def failure(what: Callable[[], object]) -> OSError:
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - each test looks at its number
+        what()
+    return raised.value
+
+
+def test_a_system_call_by_number() -> None:
+    getppid = {"x86_64": 110, "aarch64": 173}.get(os.uname().machine)
+    if getppid is None:
+        pytest.skip("its number is not known for this machine")
+    assert libc.syscall("getppid", getppid) == os.getppid()
+
+
+def test_a_system_call_that_fails_says_which() -> None:
+    error = failure(lambda: libc.syscall("no_such_call", 9999))
+    assert error.errno == errno.ENOSYS
+    assert "no_such_call" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: libc.mlockall(0), "mlockall"),
+        (lambda: libc.madvise(4096, 4096, 12345), "madvise"),
+        (lambda: libc.prctl(libc.PR_SET_DUMPABLE, 7), "prctl"),
+    ],
+)
+def test_an_argument_that_is_not_valid(call: Callable[[], object], name: str) -> None:
+    error = failure(call)
+    assert error.errno == errno.EINVAL
+    assert name in str(error)
+
+
+def test_reserving_space_leaves_the_size(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.write(b"text")
+        file.flush()
+        try:
+            libc.fallocate_keep_size(file.fileno(), 1 << 20)
+        except OSError as error:
+            pytest.skip(f"not on this file system: {error}")
+        found = os.fstat(file.fileno())
+    assert found.st_size == 4
+    assert found.st_blocks * 512 >= 1 << 20
+
+
+def test_reserving_space_of_no_file() -> None:
+    assert failure(lambda: libc.fallocate_keep_size(-1, 1)).errno == errno.EBADF
+
+
+def test_lengths_beyond_four_gigabytes_are_not_cut(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        try:
+            libc.fallocate_keep_size(file.fileno(), 1 << 62)
+        except OSError as error:
+            assert error.errno in (errno.EFBIG, errno.ENOSPC, errno.EOPNOTSUPP)
+        else:
+            pytest.fail("the length was cut")
+
+
+def test_reading_pages_in() -> None:
+    with mmap.mmap(-1, 4 * mmap.PAGESIZE) as block:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(block))
+        try:
+            libc.madvise(start, len(block), libc.MADV_POPULATE_READ)
+        except OSError as error:
+            assert error.errno == errno.EINVAL  # a kernel before 5.14
+
+
+def test_malloc_is_asked_and_may_refuse() -> None:
+    assert in_child(lambda: libc.mallopt(libc.M_ARENA_MAX, 1)) in (True, False)
+    assert isinstance(in_child(lambda: libc.mallopt(12345, 1)), bool)
+
+
+def test_touching_memory_writes_one_zero() -> None:
+    block = ctypes.create_string_buffer(b"abc")
+    libc.touch(ctypes.addressof(block) + 1)
+    assert block.raw == b"a\0c\0"
+
+
+def test_touching_what_is_not_ours_is_fatal() -> None:
+    with pytest.raises(Killed):
+        in_child(lambda: libc.touch(0))

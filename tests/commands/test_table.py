@@ -14,6 +14,7 @@ from panicdoor.commands.table import (
     cut,
     document,
     duration,
+    findings,
     left_out,
     lines_as_parts,
     percent,
@@ -79,6 +80,23 @@ def test_cut(text: str, width: int, shown: str) -> None:
 def test_left_out() -> None:
     assert list(left_out(0, "processes")) == []
     assert list(left_out(12, "processes")) == ["(12 more processes left out)\n"]
+
+
+def test_findings() -> None:
+    assert list(findings([], "all is well")) == ["all is well\n"]
+    assert list(findings(["a\x1b", "b " * 45], "")) == [
+        "! a\\x1b\n",
+        "! " + "b " * 38 + "b\n",
+        "  b b b b b b\n",
+    ]
+
+
+@given(st.text())
+def test_any_text_makes_a_harmless_finding(text: str) -> None:
+    for line in findings([text], ""):
+        assert line[:-1].isascii()
+        assert line[:-1].isprintable()
+        assert len(line) <= WIDTH + 1
 
 
 def test_lines_are_gathered_into_parts() -> None:

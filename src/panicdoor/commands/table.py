@@ -12,6 +12,7 @@ first. What is not shown is said, with `left_out`.
 
 from collections.abc import Iterable, Iterator, Sequence
 from json import dumps
+from textwrap import wrap
 from typing import Final, NamedTuple
 
 from panicdoor.commands.registry import parts
@@ -77,6 +78,20 @@ def left_out(count: int, what: str) -> Iterator[str]:
     """Yield the line that says how much was not shown: `(12 more processes left out)`."""
     if count > 0:
         yield f"({count} more {what} left out)\n"
+
+
+def findings(found: Iterable[str], none: str) -> Iterator[str]:
+    """Yield what is wrong, each behind a `!`; where nothing is, the sentence `none`."""
+    empty = True
+    for text in found:
+        empty = False
+        yield from (f"{line}\n" for line in _wrapped(escape_line(text), "! "))
+    if empty:
+        yield from (f"{line}\n" for line in _wrapped(none, ""))
+
+
+def _wrapped(text: str, first: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
 
 
 def lines_as_parts(lines: Iterable[str]) -> Iterator[str]:

@@ -155,6 +155,17 @@ def check_commands(door: Door, known: Collection[str], file: str) -> None:
                 raise ConfigError(f"{escape_line(file)}: {_expected(f'grant[{i}].may[{j}]', name)}")
 
 
+def check_principals(door: Door, known: Collection[str], file: str) -> None:
+    """Raise ConfigError where a grant of `door` is for a principal that is not among `known`."""
+    for i, grant in enumerate(door.grants):
+        for j, name in enumerate(grant.to):
+            if name not in known:
+                raise ConfigError(
+                    f"{escape_line(file)}: grant[{i}].to[{j}]: expected a name that has a line"
+                    f" in allowed_signers, got {_show(name)}"
+                )
+
+
 def parse_address(text: str, key: str = "listen[0]") -> Address:
     """Return the address that `text` ("HOST:PORT" or "[HOST]:PORT") names, in canonical form.
 

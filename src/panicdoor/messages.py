@@ -23,6 +23,7 @@ Order = Annotated[str, Meta(max_length=8192)]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
+Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
 Scope = Annotated[str, Meta(max_length=64)]
 
 
@@ -31,7 +32,10 @@ class Message(Struct, frozen=True, tag_field="is", forbid_unknown_fields=True):
 
 
 class Ask(Message, frozen=True, tag="ask"):
-    """A client's request as a frontend understood it; `peer` and `scope` are hints, never proof."""
+    """A client's request as a frontend understood it; `peer` and `scope` are hints, never proof.
+
+    `session` is the token of who logged in by ssh, "" for a stranger.
+    """
 
     id: Number
     epoch: Number
@@ -41,6 +45,69 @@ class Ask(Message, frozen=True, tag="ask"):
     scope: Scope
     words: Words = ()
     order: Order = ""
+    session: Scope = ""
+
+
+class Handover(Message, frozen=True, tag="handover"):
+    """A client that speaks ssh, with its socket; `host` and `port` are what it reached.
+
+    `fd` is what the kernel made of the socket at the receiver: what the packet says is replaced.
+    """
+
+    peer: Scope
+    host: Scope
+    port: Number
+    fd: Number = 0
+
+
+class Sign(Message, frozen=True, tag="sign"):
+    """The hash of a key exchange, to be signed with the door's key."""
+
+    id: Number
+    epoch: Number
+    connection: Number
+    hash: Bytes
+
+
+class Signed(Message, frozen=True, tag="signed"):
+    """The signature, or nothing where the hash gets none."""
+
+    id: Number
+    epoch: Number
+    signature: Bytes
+
+
+class Login(Message, frozen=True, tag="login"):
+    """A request to log in: the packet up to its signature, and that, or b"" for a question."""
+
+    id: Number
+    epoch: Number
+    connection: Number
+    body: Bytes
+    signature: Bytes
+    peer: Scope
+
+
+class Session(Message, frozen=True, tag="session"):
+    """What became of a Login: `known` for a key that would do, `token` for a session.
+
+    `level` is the highest that may be typed, `note` what its greeting has to say about that.
+    """
+
+    id: Number
+    epoch: Number
+    known: bool
+    token: Scope = ""
+    principal: Scope = ""
+    level: Scope = ""
+    note: Text = ""
+
+
+class Logout(Message, frozen=True, tag="logout"):
+    """A connection has ended, and whatever session it had."""
+
+    epoch: Number
+    connection: Number
 
 
 class Run(Message, frozen=True, tag="run"):

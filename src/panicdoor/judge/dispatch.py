@@ -5,13 +5,16 @@ It decides and does nothing itself. It yields what is to be done next and is sen
     Part      say this to the client (when it has room)     is sent None
     Errand    have this run by an observer or a worker      is sent the Outcome of its first part
     Resume    have the errand say its next part             is sent the next Outcome
+    Record    write this to the journal                     is sent None
 """
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Final
 
 from panicdoor.commands.registry import Context, Level, Where, call, find
 from panicdoor.errors import CommandError
+from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
 from panicdoor.protocols.base import Part, parts_of
 
@@ -38,11 +41,21 @@ class Outcome:
     code: int
 
 
-Steps = Generator[Part | Errand | Resume, Outcome | None, None]
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry for the journal."""
+
+    kind: str
+    fields: dict[str, str]
 
 
-def dispatch(ask: Ask, context: Context) -> Steps:
-    """Judge one request and see it through."""
+Steps = Generator[Part | Errand | Resume | Record, Outcome | None, None]
+
+RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
+
+
+def dispatch(ask: Ask, context: Context, policy: Policy, speaker: Speaker | None) -> Steps:
+    """Judge one request, of `speaker` or of a stranger, and see it through."""
     if ask.order:
         yield Part("refused: this door takes no orders yet\n", end=True, code=1)
         return
@@ -52,8 +65,13 @@ def dispatch(ask: Ask, context: Context) -> Steps:
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
-    if command.level is not Level.PUBLIC:
-        yield Part(f"refused: {command.name} is not for everybody\n", end=True, code=1)
+    refused = policy.refused(command, speaker)
+    if speaker is not None and command.level is not Level.PUBLIC:
+        line = " ".join(ask.words)[:RECORDED_MAX]
+        entry = {"by": speaker.principal, "from": speaker.address, "do": line}
+        yield Record("refused", entry | {"why": refused}) if refused else Record("typed", entry)
+    if refused:
+        yield Part(f"refused: {refused}\n", end=True, code=1)
     elif command.where in (Where.OBSERVER, Where.WORKER):
         yield from _elsewhere(Errand(command.where, ask.words))
     else:

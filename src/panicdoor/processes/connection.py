@@ -25,6 +25,7 @@ SILENCE_S: Final = 0.6  # a lost first segment comes back after 204-250 ms plus 
 IDLE_S: Final = 300.0  # seconds a client may say nothing: somebody reads, thinks, telephones
 WRITE_S: Final = 30.0  # seconds in which a client must take some of what is written to it
 DRAIN_S: Final = 5.0  # seconds a client has to close after we did
+SSH_BUSY: Final = "ssh is busy here; try again in a moment, or connect with telnet."
 DRAIN_MAX: Final = 64 * 1024  # bytes read and thrown away while it does
 
 
@@ -45,6 +46,9 @@ class Host(TypingProtocol):
 
     def report(self, error: BaseException) -> None:
         """Record a bug."""
+
+    def hand_over(self, sock: socket.socket, peer: str, here: Here) -> bool:
+        """Give a client that speaks ssh to the process for that; False where it has no room."""
 
     def gone(self, fd: int) -> None:
         """The connection of this descriptor is about to be closed."""
@@ -189,6 +193,12 @@ class Connection:
         line = detect.refused(way, Where.LATE if late else Where.CLEAR)
         if way is Way.TLS:
             self._here = replace(self._here, secure=True)
+        if way is Way.SSH and line is None:
+            # The greeting goes first, so a client that takes none of it cannot be handed over.
+            if not self._out and self._host.hand_over(self._sock, self.peer, self._here):
+                self.close()
+                return
+            line = SSH_BUSY
         if line is not None:
             self._protocol = detect.Refusal(line)
         else:

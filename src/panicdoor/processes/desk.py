@@ -41,7 +41,14 @@ class Desk:
         place.on(Fresh, self._freshened)
 
     def ask(
-        self, request: Request, here: Here, way: str, peer: str, scope: str, deliver: Deliver
+        self,
+        request: Request,
+        here: Here,
+        way: str,
+        peer: str,
+        scope: str,
+        deliver: Deliver,
+        session: str = "",
     ) -> "Asked | Prepared":
         """Start an answer; its parts are delivered one by one, each after a call of `more`."""
         try:
@@ -57,7 +64,9 @@ class Desk:
             return Prepared(iter([Part("the door is busy; try again\n", True, 1)]), deliver)
         self._ids += 1
         until = time.monotonic() + ASK_S
-        ask = Ask(self._ids, self._place.epoch, until, way, peer, scope, words, request.order)
+        ask = Ask(
+            self._ids, self._place.epoch, until, way, peer, scope, words, request.order, session
+        )
         asked = Asked(self, ask, deliver)
         self._asked[ask.id] = asked
         return asked

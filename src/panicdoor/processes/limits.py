@@ -5,6 +5,7 @@ import resource
 
 from panicdoor.kernel import process
 from panicdoor.kernel.memory import Locked
+from panicdoor.orders.signers import REMARKS_MAX
 from panicdoor.processes import stream
 from panicdoor.processes.place import World
 
@@ -27,6 +28,10 @@ def limits(world: World, locked: Locked) -> tuple[str, ...]:
         notes.append("it changes to no other user: its network processes stay root's")
     if not world.landlock and os.geteuid() != 0:
         notes.append("no landlock here: its network processes can read this user's files")
+    remarks = world.signers.remarks
+    notes += [f"allowed_signers: {remark}" for remark in remarks[:REMARKS_MAX]]
+    if len(remarks) > REMARKS_MAX:
+        notes.append(f"allowed_signers: {len(remarks)} lines are skipped")
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors < stream.FDS_WANTED:
         notes.append(f"{descriptors} descriptors: fewer clients at once; raise RLIMIT_NOFILE")

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor import keys
 from panicdoor.commands.registry import Context, Where
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
-from panicdoor.judge.dispatch import Errand, Outcome, Resume, Steps, dispatch
+from panicdoor.judge.dispatch import Errand, Outcome, Record, Resume, Steps, dispatch
+from panicdoor.judge.policy import Policy
+from panicdoor.judge.sessions import TOKEN_SIZE, Sessions
 from panicdoor.messages import (
     PART_MAX,
     Answer,
@@ -27,10 +30,15 @@ from panicdoor.messages import (
     Cancel,
     Fresh,
     Hello,
+    Login,
+    Logout,
     More,
     Output,
     Replace,
     Run,
+    Session,
+    Sign,
+    Signed,
     Write,
     Written,
 )
@@ -39,7 +47,7 @@ from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import NOWHERE
 from panicdoor.processes.place import Place
 from panicdoor.protocols.base import Part
-from panicdoor.roles import ROLE_OF, SUPERVISOR
+from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
 WAITING_MAX: Final = 64  # requests of one frontend that wait for their turn
@@ -49,8 +57,8 @@ ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its pro
 ERRANDS_WAITING_MAX: Final = 64  # errands that wait for a free observer or worker
 SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
 
-FRONTENDS: Final = tuple(place for place, role in ROLE_OF.items() if role.listens)
-STREAMS: Final = tuple(place for place, role in ROLE_OF.items() if role.name == "stream")
+FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
+FRESHENED: Final = tuple(p for p, r in ROLE_OF.items() if Fresh in allowed("monitor", r.name))
 RUNNERS: Final = {place: Where(r.name) for place, r in ROLE_OF.items() if r.entry == "worker"}
 
 
@@ -93,6 +101,9 @@ def run(place: Place) -> None:
         (Hello, monitor.hello),
         (Bug, monitor.bug),
         (Written, monitor.written),
+        (Sign, monitor.sign),
+        (Login, monitor.login),
+        (Logout, monitor.logout),
     ):
         place.on(kind, handler)
     place.give_up_rights()
@@ -107,7 +118,9 @@ class Monitor:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._manual = place.world.manual
-        self._identity = _identity(place.world.holdings.secrets["identity"])
+        identity = _identity(place.world.holdings.secrets["identity"])
+        self._policy = Policy(place.world.door.grants)
+        self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._waiting: dict[str, deque[Ask]] = {name: deque() for name in FRONTENDS}
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
@@ -157,9 +170,18 @@ class Monitor:
             self._place.loop.call_soon(self._work)
 
     def _open(self, ask: Ask, sender: str) -> None:
+        speaker = None
+        if ask.session:
+            session = self._sessions.find(ask.session, ask.epoch)
+            if session is None:
+                text = "this session has ended; log in again\n"
+                self._place.tell(sender, Answer(ask.id, ask.epoch, text, end=True, code=1))
+                return
+            speaker = session.speaker
         scope = ask.scope.encode("ascii", "replace")
         context = Context(self._manual, NOWHERE, now_text(), lambda: self._challenge(scope))
-        case = Case(sender, ask.epoch, ask.id, ask.until, dispatch(ask, context))
+        steps = dispatch(ask, context, self._policy, speaker)
+        case = Case(sender, ask.epoch, ask.id, ask.until, steps)
         self._cases[sender][ask.epoch, ask.id] = case
         self._advance(case, None)
 
@@ -200,6 +222,8 @@ class Monitor:
                         return
                     if not self._say(case, step):
                         return
+                case Record(kind, fields):
+                    self.record(kind, dict(fields))
                 case Errand():
                     self._send_out(case, step)
                     return
@@ -297,15 +321,46 @@ class Monitor:
             text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"
             self._advance(case, Outcome(text, True, 1))
 
+    # Logins
+
+    def sign(self, message: Sign, sender: str) -> None:
+        """Sign the hash of a key exchange, or say at once that it gets no signature."""
+        now = time.monotonic()
+        signature = self._sessions.sign(message.epoch, message.connection, message.hash, now)
+        self._place.tell(sender, Signed(message.id, message.epoch, signature))
+
+    def login(self, message: Login, sender: str) -> None:
+        """Judge a request to log in."""
+        verdict = self._sessions.login(
+            message.epoch, message.connection, message.body, message.signature, message.peer,
+            time.monotonic(), time.time(), os.urandom(TOKEN_SIZE),
+        )  # fmt: skip
+        principal = level = ""
+        if verdict.session is not None:
+            speaker = verdict.session.speaker
+            principal, level = speaker.principal, self._policy.level(speaker).value
+            entry = {"by": principal, "from": speaker.address, "level": level}
+            self.record("login", {**entry, "key": verdict.session.fingerprint})
+        known, token, note = verdict.known, verdict.token, verdict.note
+        self._place.tell(
+            sender, Session(message.id, message.epoch, known, token, principal, level, note)
+        )
+
+    def logout(self, message: Logout, _: str) -> None:
+        """A connection has ended."""
+        self._sessions.end(message.epoch, message.connection)
+
     # Peers and clocks
 
     def hello(self, message: Hello, sender: str) -> None:
         """A place has a new holder: whatever its predecessor waited for is closed."""
+        if ROLE_OF[sender].name == "ssh":
+            self._sessions.begin(message.epoch)
         if sender in FRONTENDS:
             self._waiting[sender].clear()
             for case in list(self._cases[sender].values()):
                 self._close(case)
-            if sender in STREAMS:
+            if sender in FRESHENED:
                 self._place.tell(sender, Fresh(self._challenge(b"")))
         runner = self._runners.get(sender)
         if runner is not None:
@@ -328,8 +383,8 @@ class Monitor:
         """An entry stands on disk."""
 
     def _freshen(self) -> None:
-        for stream in STREAMS:
-            self._place.tell(stream, Fresh(self._challenge(b"")))
+        for frontend in FRESHENED:
+            self._place.tell(frontend, Fresh(self._challenge(b"")))
         self._place.loop.call_later(FRESH_S, self._freshen)
 
     def _challenge(self, scope: bytes) -> str:
@@ -348,7 +403,7 @@ class Monitor:
         self._place.loop.call_later(SWEEP_S, self._sweep)
 
 
-def _identity(fd: int) -> object:
+def _identity(fd: int) -> Ed25519PrivateKey:
     return keys.identity_from(os.pread(fd, keys.FILE_MAX, 0), "identity")
 
 

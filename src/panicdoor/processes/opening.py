@@ -17,11 +17,13 @@ from typing import Final
 
 from panicdoor import __version__, keys
 from panicdoor.commands.registry import COMMANDS
-from panicdoor.config import USER, USERADD, Door, check_commands, parse
+from panicdoor.config import USER, USERADD, Door, check_commands, check_principals, parse
 from panicdoor.documentation.facts import Facts
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import ConfigError
 from panicdoor.kernel import confine, libc, process, sockets
+from panicdoor.orders.signers import NOBODY, Signers
+from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.processes import wires
 from panicdoor.processes.place import Holdings, User, World
 
@@ -37,8 +39,12 @@ def open_door(directory: Path, demo: bool) -> World:
     with contextlib.ExitStack() as undo:
         holdings = Holdings(lock=_lock(directory))
         undo.callback(close, holdings)
-        door = _configuration(directory)
-        manual = _manual(door, _check_keys(directory))
+        signers = _signers(directory)
+        door = _configuration(directory, signers)
+        fingerprint = _check_keys(directory)
+        manual = _manual(door, fingerprint)
+        public = directory / "identity.pub"
+        host_key = keys.parse_public_key(public.read_bytes(), str(public))
         user = _user(demo)
         _end_orphans(directory)
         _raise_descriptor_limit()
@@ -52,7 +58,7 @@ def open_door(directory: Path, demo: bool) -> World:
         _open_files(directory, holdings.files)
         for name, file in SECRETS.items():
             holdings.secrets[name] = _secret_memory(directory / file)
-        world = World(door, manual, holdings, user, confine.landlock_abi())
+        world = World(door, host_key, signers, manual, holdings, user, confine.landlock_abi())
         if not world.landlock and os.geteuid() == 0:
             holdings.empty = _empty_directory(directory)
         holdings.wires = wires.open_all()
@@ -88,7 +94,18 @@ def _lock(directory: Path) -> int:
     return fd
 
 
-def _configuration(directory: Path) -> Door:
+def _signers(directory: Path) -> Signers:
+    """Read who there is; a door without that file knows nobody."""
+    file = directory / "allowed_signers"
+    try:
+        return parse_signers(file.read_bytes(), str(file))
+    except FileNotFoundError:
+        return NOBODY
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+
+
+def _configuration(directory: Path, signers: Signers) -> Door:
     file = directory / "door.toml"
     try:
         text = file.read_text(encoding="utf-8")
@@ -97,6 +114,7 @@ def _configuration(directory: Path) -> Door:
         raise ConfigError(f"{file}: {reason}") from error
     door = parse(text, str(file))
     check_commands(door, COMMANDS, str(file))
+    check_principals(door, signers.named, str(file))
     return door
 
 

@@ -10,8 +10,10 @@ would one day close somebody else's descriptor of the same number.
 
 import asyncio
 import os
+import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -21,7 +23,9 @@ import setproctitle
 from panicdoor.config import Door
 from panicdoor.documentation.manual import Manual
 from panicdoor.kernel import confine, memory
+from panicdoor.keys import PublicKey
 from panicdoor.messages import Bug, Hello, Message, Ping, Pong
+from panicdoor.orders.signers import Signers
 from panicdoor.printable import escape_line
 from panicdoor.processes.wires import Wire
 from panicdoor.roles import ROLE_OF, SUPERVISOR, Role
@@ -75,6 +79,8 @@ class World:
     """What every process of one door knows from before its birth."""
 
     door: Door
+    host_key: PublicKey
+    signers: Signers
     manual: Manual
     holdings: Holdings
     user: User | None
@@ -112,6 +118,7 @@ class Place:
         }
         self._handlers: dict[type[Message], Callable[[Any, str], None]] = {Ping: self._pong}
         self._bugs: list[float] = []
+        self._unheard: deque[tuple[Message, str]] = deque()
         self._awake = self._ending = False
 
     def on(self, kind: type[Message], handler: Callable[[Any, str], None]) -> None:
@@ -121,6 +128,36 @@ class Place:
     def tell(self, peer: str, message: Message) -> bool:
         """Send a message to a peer; False, at once, where its wire is full or over."""
         return self.wires[peer].send(message)
+
+    def hand_over(self, peer: str, message: Message, fd: int) -> bool:
+        """Send a message and a copy of a descriptor; False, at once, where there is no room."""
+        return self.wires[peer].send(message, fd)
+
+    def hear(self, peer: str, wanted: Callable[[Message], bool], seconds: float) -> Message | None:
+        """Wait for one message of a peer, and for nothing else; None when it is not there in time.
+
+        For what cannot wait in the loop. What else the peer says meanwhile is handled afterwards.
+        """
+        wire = self.wires[peer]
+        poll = select.poll()
+        poll.register(wire.fileno(), select.POLLIN)
+        until = time.monotonic() + seconds
+        found = None
+        while found is None and not wire.over and (left := until - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+            for message in wire.receive():
+                if found is None and wanted(message):
+                    found = message
+                else:
+                    self._unheard.append((message, peer))
+        if self._unheard:
+            self.loop.call_soon(self._catch_up)
+        return found
+
+    def _catch_up(self) -> None:
+        while self._unheard:
+            message, peer = self._unheard.popleft()
+            self._handlers[type(message)](message, peer)
 
     def give_up_rights(self) -> None:
         """Do without what this role does not need: other user, no capabilities, no files.
@@ -185,6 +222,7 @@ class Place:
         self.tell("monitor", bug)
 
     def _read(self, wire: Wire) -> None:
+        self._catch_up()
         for message in wire.receive():
             self._handlers[type(message)](message, wire.peer)
         if wire.over:

@@ -14,6 +14,7 @@ import time
 from typing import Final
 
 from panicdoor.commands.registry import Here
+from panicdoor.messages import Handover
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.desk import Desk
@@ -49,6 +50,7 @@ class Stream:
     """All connections of one process."""
 
     def __init__(self, place: Place) -> None:
+        self._place = place
         self.epoll = select.epoll()
         self.desk = Desk(place)
         self.greeting = functools.lru_cache(HERES_MAX)(self.desk.manual.greeting)
@@ -87,7 +89,6 @@ class Stream:
         """Return the time that deadlines are in."""
         return time.monotonic()
 
-
     def protocol(self, way: Way, here: Here, greeted: bool) -> Protocol:
         """Return a new conversation of that kind."""
         if way is Way.HTTP:
@@ -96,6 +97,15 @@ class Stream:
         if way is Way.TLS:
             return Tls(self._tls, lambda way, greeted: self.protocol(way, here, greeted), greeting)
         return Lines(greeting, greeted)
+
+    def hand_over(self, sock: socket.socket, peer: str, here: Here) -> bool:
+        """Give a client that speaks ssh to the process for that; False where it has no room."""
+        message = Handover(peer, here.address, here.port)
+        if not self._place.hand_over("ssh", message, sock.fileno()):
+            return False
+        # The copy keeps the socket alive, and with it this epoll's interest in it.
+        self.epoll.unregister(sock.fileno())
+        return True
 
     def gone(self, fd: int) -> None:
         """A connection is about to be closed."""

@@ -26,7 +26,7 @@ import setproctitle
 from panicdoor.errors import PanicdoorError
 from panicdoor.kernel import memory, notify, process
 from panicdoor.messages import Become, Holder, Message, Ping, Places, Pong, Replace, Write
-from panicdoor.processes import datagram, monitor, spare, stream, worker, writer
+from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, writer
 from panicdoor.processes.limits import limits
 from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
@@ -37,6 +37,7 @@ ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
     "monitor": monitor.run,
     "writer": writer.run,
     "worker": worker.run,
+    "ssh": ssh.run,
     "datagram": datagram.run,
     "stream": stream.run,
 }

@@ -7,13 +7,16 @@ first fork and never again. A wire belongs to the two places, not to the process
 - a packet may outlive its reader, so requests say until when somebody waits;
 - a full wire refuses at once: nobody here ever waits for a peer;
 - requests are read one at a time: what waits for its turn waits in the kernel, which bounds it;
-- packets are read without their ancillary data, so no peer can push descriptors into us;
+- packets are read without their ancillary data, so no peer can push descriptors into us. The one
+  exception is a wire on which sockets are handed over: there each packet has exactly one, or is
+  dropped with whatever it brought;
 - an end that comes is for ever: the supervisor's, whose end nobody else holds (whoever sees it is
   alone, and serves on), or that of a peer which shut the wire, and with it its own place's.
 """
 
 import functools
 import operator
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -21,9 +24,10 @@ from typing import Final
 
 import msgspec
 
-from panicdoor.messages import PACKET_MAX, Ask, Message
+from panicdoor.messages import PACKET_MAX, Ask, Handover, Message
 from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed
 
+FDS_MAX: Final = 8  # descriptors of one packet that are taken, to be closed; the kernel drops more
 BURST: Final = 16  # packets read from one wire before the others have their turn
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -80,7 +84,7 @@ class Wire:
     sent or received any more.
     """
 
-    __slots__ = ("_at_once", "_decoder", "_socket", "dropped", "over", "peer", "refused")
+    __slots__ = ("_at_once", "_decoder", "_passes", "_socket", "dropped", "over", "peer", "refused")
 
     def __init__(self, place: str, peer: str, fd: int) -> None:
         self.peer = peer
@@ -88,18 +92,25 @@ class Wire:
         self.over = False
         self._socket = socket.socket(fileno=fd)
         self._decoder = _DECODERS[role_of(peer), role_of(place)]
+        self._passes = Handover in allowed(role_of(peer), role_of(place))
         self._at_once = 1 if Ask in allowed(role_of(peer), role_of(place)) else BURST
 
     def fileno(self) -> int:
         """Return the descriptor, for whoever waits on it."""
         return self._socket.fileno()
 
-    def send(self, message: Message) -> bool:
-        """Send one message; False, at once, where the wire is full or the peer has ended."""
+    def send(self, message: Message, fd: int = -1) -> bool:
+        """Send one message; False, at once, where the wire is full or the peer has ended.
+
+        With `fd` goes a copy of that descriptor, which only a Handover may bring.
+        """
         packet = _ENCODER.encode(message)
         if not self.over and len(packet) <= PACKET_MAX:
             try:
-                self._socket.send(packet)
+                if fd < 0:
+                    self._socket.send(packet)
+                else:
+                    socket.send_fds(self._socket, [packet], [fd])
             except OSError:
                 pass  # full, or shut
             else:
@@ -115,19 +126,21 @@ class Wire:
         room = self._at_once
         for _ in range(BURST):
             try:
-                packet = self._socket.recv(PACKET_MAX + 1)
+                packet, fds = self._read()
             except BlockingIOError:
                 return
             except OSError:
                 self.over = True
                 return
-            if not packet and self._hung_up():
+            if not packet and not fds and self._hung_up():
                 self.over = True
                 return
             try:
                 message = self._decoder.decode(packet) if len(packet) <= PACKET_MAX else None
             except (ValueError, RecursionError):  # no message, no UTF-8, too deep
                 message = None
+            if self._passes:
+                message = _with_descriptor(message, fds)
             if message is None:
                 self.dropped += 1
                 continue
@@ -135,6 +148,13 @@ class Wire:
             room -= 1
             if not room:
                 return
+
+    def _read(self) -> tuple[bytes, list[int]]:
+        """Return the next packet, and the descriptors that came with it where any may come."""
+        if not self._passes:
+            return self._socket.recv(PACKET_MAX + 1), []
+        packet, fds, _, _ = socket.recv_fds(self._socket, PACKET_MAX + 1, FDS_MAX)
+        return packet, fds
 
     def close(self) -> None:
         """Close this end."""
@@ -148,3 +168,12 @@ class Wire:
         poll = select.poll()
         poll.register(self._socket, select.POLLRDHUP)
         return bool(poll.poll(0))
+
+
+def _with_descriptor(message: Message | None, fds: list[int]) -> Message | None:
+    """Return a Handover with the one descriptor that came with it; else None, and close them."""
+    if isinstance(message, Handover) and len(fds) == 1:
+        return msgspec.structs.replace(message, fd=fds[0])
+    for fd in fds:
+        os.close(fd)
+    return None

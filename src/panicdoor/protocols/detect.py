@@ -73,8 +73,6 @@ _FIRST: Final = frozenset(beginning[0] for beginning, _ in BEGINNINGS)
 PEEK_MAX: Final = max(len(beginning) for beginning, _ in BEGINNINGS)  # bytes that always decide
 
 REFUSED: Final[dict[tuple[Where, Way], str]] = {
-    (Where.CLEAR, Way.SSH): "This door has no ssh yet. Send a zero byte, or connect with telnet.",
-    (Where.LATE, Way.SSH): "This door has no ssh yet. Send a zero byte, or connect with telnet.",
     (Where.LATE, Way.TLS): "Too late for TLS: connect again and begin with it at once.",
     (Where.INSIDE, Way.TLS): "TLS inside TLS is not spoken here: one layer is enough.",
     (Where.INSIDE, Way.SSH): "ssh inside TLS is not spoken here: use ssh without TLS.",

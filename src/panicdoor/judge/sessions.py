@@ -1,0 +1,217 @@
+"""Logins by ssh, judged as if the process that speaks ssh had been taken over.
+
+It sends what the client signed, untouched, and the signature. What it could do with a key that is
+not its own is bounded here:
+- the door's key signs nothing but hashes of 32 to 64 bytes, and the first one of a connection is
+  its session id; later ones (rekeys) never are;
+- a login names a session id that was signed here, which then is used up: what was seen of one
+  login opens no other;
+- only publickey-hostbound-v00@openssh.com, which names the host it is meant for, gives what the
+  grants give. Plain publickey does not: a login that somebody makes to another host can be passed
+  on to this one by whoever sits in between. It may look, no more.
+
+Formats: RFC 4252 section 7, and OpenSSH's PROTOCOL section 3.1 (hostbound). Times and randomness
+are arguments; `now` is seconds of any clock that does not jump, `wall` seconds since 1970.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from panicdoor.commands.registry import Level
+from panicdoor.judge.policy import Policy, Speaker
+from panicdoor.keys import ED25519
+from panicdoor.orders.signatures import fits, verify
+from panicdoor.orders.signers import LOGIN, Signer, Signers
+from panicdoor.orders.sshwire import Reader, string
+
+HASH_MIN: Final = 32  # bytes: SHA-1 (20) is not signed
+HASH_MAX: Final = 64  # bytes of SHA-512; nothing else that this key signs is so short
+LOGIN_S: Final = 30.0  # seconds from key exchange to login; the frontend gives a client 20
+CONNECTIONS_MAX: Final = 4096  # connections that may still log in; then the oldest is forgotten
+TRIES_MAX: Final = 64  # keys that one connection may offer: an agent may hold dozens
+SESSIONS_MAX: Final = 1024  # sessions; a frontend holds fewer, the rest has ended without a word
+USED_MAX: Final = 32768  # session ids that are remembered as used up: weeks, at a login a minute
+TOKEN_SIZE: Final = 16  # bytes of randomness
+
+PLAIN: Final = "publickey"
+HOSTBOUND: Final = "publickey-hostbound-v00@openssh.com"
+USERAUTH_REQUEST: Final = 50
+
+NOT_BOUND: Final = (
+    "Observe only: this client's login does not say which host it is for, so it may have been\n"
+    "passed on from another. For more, use OpenSSH 8.9 or later, whose logins say it.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to log in, as it was signed. `host` is None in plain publickey."""
+
+    user: str
+    algorithm: str
+    key: bytes
+    host: bytes | None
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login that holds until the connection ends."""
+
+    speaker: Speaker
+    connection: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a request: `session` and `token` for a login, `known` for a question."""
+
+    known: bool
+    token: str = ""
+    session: Session | None = None
+    note: str = ""
+
+
+NO: Final = Verdict(known=False)
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection whose key exchange was signed. `hash` is b"" once it has been used up."""
+
+    hash: bytes
+    since: float
+    tries: int = 0
+
+
+class Sessions:
+    """Everything that is remembered of ssh connections, of one frontend process at a time."""
+
+    def __init__(self, identity: Ed25519PrivateKey, signers: Signers, policy: Policy) -> None:
+        self._identity = identity
+        self._host = string(ED25519.encode()) + string(identity.public_key().public_bytes_raw())
+        self._signers = signers
+        self._policy = policy
+        self._epoch = 0
+        self._connections: OrderedDict[int, _Connection] = OrderedDict()
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        # The first 8 bytes of each: enough that nobody's own is among them by chance.
+        self._used: OrderedDict[int, None] = OrderedDict()
+
+    def begin(self, epoch: int) -> None:
+        """A process has taken the frontend's place: nothing of its predecessor's counts."""
+        self._epoch = epoch
+        self._connections.clear()
+        self._sessions.clear()
+
+    def sign(self, epoch: int, connection: int, hash: bytes, now: float) -> bytes:
+        """Return the signature (a blob) of a key exchange's hash, or b"" where it gets none."""
+        if not self._is_mine(epoch) or not HASH_MIN <= len(hash) <= HASH_MAX:
+            return b""
+        if _short(hash) in self._used:
+            return b""
+        if connection not in self._connections:
+            self._connections[connection] = _Connection(hash, now)
+            if len(self._connections) > CONNECTIONS_MAX:
+                self._connections.popitem(last=False)
+        return string(ED25519.encode()) + string(self._identity.sign(hash))
+
+    def login(
+        self,
+        epoch: int,
+        connection: int,
+        body: bytes,
+        signature: bytes,
+        address: str,
+        now: float,
+        wall: float,
+        random: bytes,
+    ) -> Verdict:
+        """Judge a request: `body` is the packet of user authentication up to its signature.
+
+        A request without signature asks whether a key would do. `random` is TOKEN_SIZE fresh bytes.
+        """
+        at = self._connections.get(connection)
+        request = parse(body)
+        if not self._is_mine(epoch) or at is None or not at.hash or request is None:
+            return NO
+        at.tries += 1
+        if at.tries > TRIES_MAX or now - at.since > LOGIN_S or _short(at.hash) in self._used:
+            return NO
+        signer = self._signer(request, wall)
+        if signer is None or request.signed != bool(signature):
+            return NO
+        if not request.signed:
+            return Verdict(known=True)
+        hash, at.hash = at.hash, b""
+        if not verify(request.key, request.algorithm, signature, string(hash) + body):
+            return NO
+        self._used[_short(hash)] = None
+        if len(self._used) > USED_MAX:
+            self._used.popitem(last=False)
+        cap = Level.OBSERVE if request.host is None else Level.DEFEND
+        speaker = Speaker(signer.principal, address, cap)
+        session = Session(speaker, connection, signer.key.fingerprint)
+        token = random.hex()
+        self._sessions[token] = session
+        if len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+        note = NOT_BOUND if request.host is None else ""
+        return Verdict(known=True, token=token, session=session, note=note)
+
+    def find(self, token: str, epoch: int) -> Session | None:
+        """Return the session of a token, if that process has it and it has not ended."""
+        session = self._sessions.get(token) if epoch == self._epoch else None
+        if session is not None:
+            self._sessions.move_to_end(token)
+        return session
+
+    def end(self, epoch: int, connection: int) -> None:
+        """A connection has ended, and its sessions with it."""
+        if epoch != self._epoch:
+            return
+        self._connections.pop(connection, None)
+        ended = [token for token, s in self._sessions.items() if s.connection == connection]
+        for token in ended:
+            del self._sessions[token]
+
+    def _is_mine(self, epoch: int) -> bool:
+        """Return whether the process that asks holds the place. A later one is the new holder."""
+        if epoch > self._epoch:
+            self.begin(epoch)
+        return epoch == self._epoch
+
+    def _signer(self, request: Request, wall: float) -> Signer | None:
+        """Return whose key it is, where key, name, algorithm and host are as they must be."""
+        if request.host is not None and request.host != self._host:
+            return None
+        signer = self._signers.find(request.key, LOGIN, wall)
+        if signer is None or signer.principal != request.user:
+            return None
+        return signer if fits(request.algorithm, request.key) else None
+
+
+def parse(body: bytes) -> Request | None:
+    """Return what a packet of user authentication asks for, if it is of the two kinds taken."""
+    reader = Reader(body)
+    try:
+        if reader.byte() != USERAUTH_REQUEST:
+            return None
+        user, service, method = reader.text(), reader.text(), reader.text()
+        if service != "ssh-connection" or method not in (PLAIN, HOSTBOUND):
+            return None
+        signed = reader.byte()
+        algorithm, key = reader.text(), reader.string()
+        host = reader.string() if method == HOSTBOUND else None
+        reader.end()
+    except ValueError:
+        return None
+    return Request(user, algorithm, key, host, bool(signed)) if signed in (0, 1) else None
+
+
+def _short(hash: bytes) -> int:
+    return int.from_bytes(hash[:8], "big")

@@ -1,0 +1,216 @@
+"""The ssh frontend: speaks ssh to clients that the streams hand over, and judges nobody.
+
+Logins are judged by the monitor, on what the client signed: this process has no key, and what it
+may ask to be signed is bounded there. Rules:
+- every client is a stranger until the monitor says otherwise, and strangers have a pool of their
+  own, with a deadline;
+- no thread, no file and no name is needed once this has begun: what asyncssh would give to a
+  thread is done at once, and user authentication goes another way than its own;
+- the one wait is for a signature of the host key, which asyncssh takes synchronously. When the
+  monitor does not give it, key exchanges fail at once until it speaks again.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import asyncssh
+
+from panicdoor.commands.registry import Here
+from panicdoor.keys import ED25519
+from panicdoor.messages import Handover, Login, Logout, Session, Sign, Signed
+from panicdoor.processes.admission import Admission
+from panicdoor.processes.desk import Desk
+from panicdoor.processes.place import Place
+from panicdoor.processes.ssh_connection import CIPHERS, KEX, LOGIN_S, MACS, Connection
+from panicdoor.processes.ssh_warmup import Warmth
+
+STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
+OPERATORS: Final = 64  # the same, from networks that grants name
+LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 100 KiB each
+SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
+JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
+
+
+def run(place: Place) -> None:
+    """Be the ssh frontend."""
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
+    ssh = Ssh(place)
+    warmth = Warmth(ssh)
+    place.give_up_rights()
+    place.serve(lambda: warmth.up(place))
+
+
+class AtOnce(ThreadPoolExecutor):
+    """An executor without threads: whatever is submitted has been done when it returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Do it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Ssh:
+    """All ssh connections of this process."""
+
+    def __init__(self, place: Place) -> None:
+        self.desk = Desk(place)
+        self.door = place.world.door
+        self.host_key = place.world.host_key
+        self.report = place.report
+        self.loop = place.loop
+        self.loop.set_default_executor(AtOnce())
+        self._place = place
+        self._admission = Admission(STRANGERS, OPERATORS, place.world.door.operators)
+        self._connections: dict[int, Connection] = {}
+        self._logged_in: dict[int, str] = {}
+        self._judged: dict[int, asyncio.Future[Session]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ids = 0
+        self._missed: str | None = None
+        self._options = _options(self._host_keys())
+        place.on(Handover, self.take)
+        place.on(Session, self._session)
+        place.on(Signed, lambda *_: None)  # came too late
+
+    def take(self, message: Handover, _: str) -> None:
+        """Take a client in that a stream has handed over."""
+        sock = socket.socket(fileno=message.fd)
+        self.adopt(sock, message.peer, Here(message.host, message.port))
+
+    def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
+        """Take a connected socket in. `known` is for the warm-up: a stranger, let in as one."""
+        sock.setblocking(False)
+        self._ids += 1
+        number = self._ids
+        connection = Connection(self, number, self._options, peer, here, known)
+        try:
+            victim = self._admission.enter(number, peer)
+        except OSError:
+            sock.close()
+            return
+        self._connections[number] = connection
+        if victim is not None:
+            self._connections[victim].abort()
+        task = self.loop.create_task(self._begin(connection, sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:
+            sock.close()  # it has gone already
+            self.gone(connection)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection has ended, and with it whatever it was allowed."""
+        number = connection.number
+        if self._connections.pop(number, None) is not None:
+            self._admission.leave(number)
+            self._logged_in.pop(number, None)
+            self._place.tell("monitor", Logout(self._place.epoch, number))
+
+    def logged_in(self, connection: Connection, principal: str) -> None:
+        """A connection has proved who it is: it leaves the strangers' pool.
+
+        Where there are too many, whoever has most of them loses the oldest.
+        """
+        self._admission.leave(connection.number)
+        self._logged_in[connection.number] = principal
+        if len(self._logged_in) > LOGGED_IN_MAX:
+            held: dict[str, list[int]] = {}
+            for number, name in self._logged_in.items():
+                held.setdefault(name, []).append(number)
+            oldest = max(held.values(), key=len)[0]
+            self._connections[oldest].abort()
+
+    # What the monitor does for us
+
+    def sign(self, connection: int, hash: bytes) -> bytes:
+        """Return the host key's signature, or b"" when the monitor gives none in time."""
+        if self._missed is not None and self._missed == self.desk.challenge():
+            return b""
+        self._missed = None
+        self._ids += 1
+        number, epoch = self._ids, self._place.epoch
+        signed = None
+        if self._place.tell("monitor", Sign(number, epoch, connection, hash)):
+            signed = self._place.hear(
+                "monitor",
+                lambda m: isinstance(m, Signed) and (m.id, m.epoch) == (number, epoch),
+                SIGN_S,
+            )
+        if not isinstance(signed, Signed):
+            # Until there is another challenge it is not there: everybody else would wait with us.
+            self._missed = self.desk.challenge()
+            return b""
+        return signed.signature
+
+    async def judge(
+        self, connection: int, body: bytes, signature: bytes, peer: str
+    ) -> Session | None:
+        """Return the monitor's verdict on a request to log in; None when it gives none in time."""
+        self._ids += 1
+        number, epoch = self._ids, self._place.epoch
+        future = self._judged[number] = self.loop.create_future()
+        try:
+            message = Login(number, epoch, connection, body, signature, peer)
+            if not self._place.tell("monitor", message):
+                return None
+            return await asyncio.wait_for(future, JUDGE_S)
+        except TimeoutError:
+            return None
+        finally:
+            del self._judged[number]
+
+    def _session(self, session: Session, _: str) -> None:
+        future = self._judged.get(session.id)
+        if future is not None and session.epoch == self._place.epoch and not future.done():
+            future.set_result(session)
+
+    def _host_keys(self) -> list[asyncssh.SSHKeyPair]:
+        """Return the host key as asyncssh wants to be told of it; connections have their own."""
+        algorithm = ED25519.encode()
+        return [
+            asyncssh.SSHKeyPair(
+                algorithm, algorithm, [algorithm], [algorithm], self.host_key.blob, None
+            )
+        ]
+
+
+def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnectionOptions:
+    """Return what holds for every connection: made once, since asyncssh looks at files for it."""
+    return asyncssh.SSHServerConnectionOptions(
+        config=None,
+        server_factory=asyncssh.SSHServer,
+        server_version="panicdoor",
+        server_host_keys=host_keys,
+        gss_host=None,
+        kex_algs=KEX,
+        encryption_algs=CIPHERS,
+        mac_algs=MACS,
+        compression_algs=None,
+        password_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        x509_trusted_certs=None,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        login_timeout=LOGIN_S,
+        keepalive_interval=60,
+        keepalive_count_max=3,
+        line_history=100,
+        max_line_length=1024,
+        encoding="utf-8",
+        errors="replace",
+        window=64 * 1024,
+        max_pktsize=16 * 1024,
+    )

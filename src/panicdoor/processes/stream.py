@@ -87,7 +87,6 @@ class Stream:
         """Return the time that deadlines are in."""
         return time.monotonic()
 
-
     def protocol(self, way: Way, here: Here, greeted: bool) -> Protocol:
         """Return a new conversation of that kind."""
         if way is Way.HTTP:

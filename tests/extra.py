@@ -1,5 +1,6 @@
 """Commands that only tests have: they run in each kind of process, hang, flood and fail."""
 
+import os
 import sys
 import threading
 import time
@@ -80,3 +81,89 @@ def crash_monitor(context: Context) -> Iterator[str]:
 def forbidden(context: Context) -> Iterator[str]:
     """Do what strangers may not."""
     yield "done\n"
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
+def doze(context: Context, milliseconds: int) -> Iterator[str]:
+    """Say one thing after a while.
+
+    Arguments:
+        milliseconds: how long it takes
+    """
+    time.sleep(milliseconds / 1000)
+    yield "awake\n"
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
+def untidy(context: Context) -> Iterator[str]:
+    """Count for ever, and fail in the clean-up."""
+    try:
+        while True:
+            yield "again\n"
+    finally:
+        raise ValueError("not tidied up")
+
+
+@command(level=Level.PUBLIC, where=Where.MONITOR)
+def stubborn(context: Context) -> Iterator[str]:
+    """Say more when nobody wants more."""
+    try:
+        yield "one\n"
+        yield "two\n"
+        yield "three\n"
+    finally:
+        yield "never\n"
+
+
+@command(level=Level.PUBLIC, where=Where.MONITOR)
+def three(context: Context) -> Iterator[str]:
+    """Say three things."""
+    yield "one\n"
+    yield "two\n"
+    yield "three\n"
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
+def gaps(context: Context) -> Iterator[str]:
+    """Say things with nothing between them."""
+    yield ""
+    yield "one\n"
+    yield ""
+    yield ""
+    yield "two\n"
+
+
+@command(level=Level.PUBLIC, where=Where.MONITOR)
+def gaps_here(context: Context) -> Iterator[str]:
+    """Say things with nothing between them."""
+    yield from gaps(context)
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
+def bytes_of_every_kind(context: Context) -> Iterator[str]:
+    """Say what no terminal must see, at length."""
+    yield "\x1b[2J\x00\u202e\U0010ffff" * 700 + "end\n"
+
+
+@command(level=Level.PUBLIC, where=Where.MONITOR)
+def bytes_of_every_kind_here(context: Context) -> Iterator[str]:
+    """Say what no terminal must see, at length."""
+    yield from bytes_of_every_kind(context)
+
+
+@command(level=Level.PUBLIC, where=Where.FRONTEND)
+def size(context: Context) -> Iterator[str]:
+    """Print how many modules and threads there are here, and no more."""
+    yield f"{len(sys.modules)} modules, {threading.active_count()} threads\n"
+
+
+@command(level=Level.PUBLIC, where=Where.FRONTEND)
+def touch_disk(context: Context) -> Iterator[str]:
+    """Do what nobody may: look for a file."""
+    yield f"{os.access('/', os.R_OK)}\n"
+
+
+@command(level=Level.PUBLIC, where=Where.MONITOR)
+def touch_disk_here(context: Context) -> Iterator[str]:
+    """Do what nobody may: look for a file."""
+    yield from touch_disk(context)

@@ -17,6 +17,7 @@ openssl     openssl           the door by TLS, and certificates
 ssh-keygen  openssh-client    keys, and an ssh client at the door
 plink       putty-tools       the door by PuTTY
 chromium    chromium          the door in a browser
+groff       groff-base        the manual page as man(1) shows it
 nft         nftables          the door behind a firewall
 ip          iproute2          the door in a network of its own
 ' ;;
@@ -50,16 +51,21 @@ may_install() {
     [ "$1" != openssh-server ] || [ ! -d /run/systemd/system ]
 }
 
+# apt: quiet, without questions, and without waiting for ever where there is no network.
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::http::Timeout=20 \
+        -o Acquire::https::Timeout=20 -o DPkg::Lock::Timeout=60 "$@" </dev/null >/dev/null 2>&1
+}
+
 install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
-        </dev/null >/dev/null 2>&1
+    apt install -y --no-install-recommends "$@"
 }
 
 packages=$(missing | while read -r _ package _; do may_install "$package" && echo "$package"; done)
 
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing:" $packages
-    DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >/dev/null 2>&1
+    apt update
     # One that is not to be had is no reason to go without the others.
     install $packages || for package in $packages; do install "$package"; done
 fi

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ PKCS8 = PrivateFormat.PKCS8
 
 
 def run(*command: str | Path) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
     return subprocess.run(
         [str(word) for word in command], check=True, capture_output=True, text=True
     ).stdout

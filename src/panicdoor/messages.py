@@ -159,9 +159,13 @@ class Output(Message, frozen=True, tag="output"):
 
 
 class Fresh(Message, frozen=True, tag="fresh"):
-    """A challenge for clients over tcp, said every few seconds: documentation waits for nobody."""
+    """A challenge for clients over tcp, said every few seconds: documentation waits for nobody.
+
+    `epoch` is the monitor's: another one than before has never heard what was asked of that.
+    """
 
     challenge: Scope
+    epoch: Number
 
 
 class Write(Message, frozen=True, tag="write"):

@@ -85,7 +85,7 @@ class Conversation:
         try:
             self.process.wait(max(0.1, give_up - time.monotonic()))
         except subprocess.TimeoutExpired:
-            pytest.fail(f"it does not end; it wrote {self.seen[self._taken :]!r}")
+            pytest.fail(f"it does not end; it wrote {self.seen[-200:]!r}")
         new, self._taken = self.seen[self._taken :], len(self.seen)
         return new
 
@@ -96,7 +96,7 @@ class Conversation:
             data = os.read(self._reads, 65536)
         except OSError:  # how a terminal ends when its last program has
             return False
-        self.seen += data.decode("latin-1").replace("\r\n", "\n")
+        self.seen += data.decode("latin-1").replace("\r", "")
         return bool(data)
 
 
@@ -107,6 +107,7 @@ def terminal(*command: str) -> Iterator[Conversation]:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (ROWS, COLUMNS))
     settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST
     settings[3] &= ~termios.ECHO
     termios.tcsetattr(theirs, termios.TCSANOW, settings)
     with subprocess.Popen(

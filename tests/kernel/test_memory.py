@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from tests.child import Killed, become_nobody, end_of_stack, in_child, kib, use_stack
+from tests.child import KilledError, become_nobody, end_of_stack, in_child, kib, use_stack
 from tests.running import ROOT
 
 from panicdoor.kernel import memory
@@ -80,7 +80,7 @@ def test_the_stack_of_a_locked_process(prepare: Callable[[], memory.Ranges]) -> 
     if prepare is memory.survey:
         assert in_child(recurse) is True
     else:
-        with pytest.raises(Killed, match=str(int(signal.SIGSEGV))):
+        with pytest.raises(KilledError, match=str(int(signal.SIGSEGV))):
             in_child(recurse)
 
 

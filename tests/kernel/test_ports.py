@@ -28,7 +28,7 @@ def test_the_other_protocol_does_not_count() -> None:
     port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((LOOPBACK, port))
-        assert ports.holder(port, udp=False) == "nobody now"
+        assert ports.holder(port, udp=False) == ports.UNLISTED
         assert ports.holder(port, udp=True) == SELF
 
 
@@ -39,13 +39,21 @@ def test_a_client_whose_source_port_it_is() -> None:
             assert ports.holder(port, udp=False) == SELF
 
 
-def test_nobody() -> None:
-    assert ports.holder(free_port(), udp=False) == "nobody now"
+def test_nobody_is_listed() -> None:
+    assert ports.holder(free_port(), udp=False) == ports.UNLISTED
+    with socket.socket() as idle:
+        idle.bind((LOOPBACK, 0))
+        assert ports.holder(idle.getsockname()[1], udp=False) == ports.UNLISTED
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to hold what others may not see")
 def test_somebody_invisible() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
-        said = in_child(lambda: ports.holder(port, udp=False), nobody=True)
+
+        def look() -> object:
+            server.close()  # or it would be held here too
+            return ports.holder(port, udp=False)
+
+        said = in_child(look, nobody=True)
     assert said == "somebody whom only root can see"

@@ -51,7 +51,7 @@ def test_tcp_listens_and_shares_its_port_with_nobody(opened: Adopt) -> None:
     assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     assert not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
     assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    assert not listener.getblocking()
+    assert not os.get_blocking(listener.fileno())
     assert not os.get_inheritable(listener.fileno())
     with socket.create_connection((LOOPBACK, port), 5), listener.accept()[0]:
         pass
@@ -66,6 +66,8 @@ def test_a_port_that_is_held(opener: Open, host: str) -> None:
     before = os.listdir("/proc/self/fd")
     with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as held:
         held.bind((host, 0))
+        if not udp:
+            held.listen()
         port = held.getsockname()[1]
         with pytest.raises(ConfigError) as raised:
             opener(host, port)
@@ -136,11 +138,6 @@ def test_both_families_on_one_port(opened: Adopt) -> None:
 def test_an_address_that_is_not_there_yet(host: str, opened: Adopt) -> None:
     port = free_port()
     opened(sockets.listen_tcp(host, port), *sockets.open_udp(host, port))
-
-
-def test_an_address_that_no_machine_has() -> None:
-    with pytest.raises(ConfigError, match=r"^tcp 240\.0\.0\.1:1: |^tcp 224\.0\.0\.1:1: "):
-        sockets.listen_tcp("224.0.0.1", 1)
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to become somebody without its rights")

@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Final, Protocol, cast
 
@@ -31,6 +32,10 @@ USAGE: Final = 2
 # As a shell shows a process that its signal ended: 128 + SIGINT, 128 + SIGPIPE.
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
+
+# For a terminal of 80 columns. To be told the width, argparse would import shutil, and with it
+# three compressors, which a door would keep in memory for as long as it runs.
+_FORMATTER: Final = partial(argparse.RawDescriptionHelpFormatter, width=78)
 
 _ABOUT: Final = """\
 An emergency door on port 903: a daemon that is already running and already
@@ -87,7 +92,7 @@ def _run(argv: Sequence[str]) -> int:
         prog="panicdoor",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_FORMATTER,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"panicdoor {__version__}")
@@ -100,7 +105,7 @@ def _run(argv: Sequence[str]) -> int:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_FORMATTER,
             allow_abbrev=False,
         )
         if name == chosen:

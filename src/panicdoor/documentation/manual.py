@@ -5,12 +5,12 @@ up, wraps a line or serialises a value once the constructor is done.
 """
 
 from collections.abc import Mapping
-from html import escape
 from json import dumps
 from typing import Final
 
 from panicdoor.commands.registry import Command, Here
 from panicdoor.documentation import browser, data, datagrams, screens
+from panicdoor.documentation.browser import escape
 from panicdoor.documentation.facts import WAYS, Facts, Stock
 from panicdoor.documentation.help import explain, listing
 from panicdoor.documentation.layout import columns

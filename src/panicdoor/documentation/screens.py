@@ -54,8 +54,11 @@ def greeting(stock: Stock) -> str:
     lines = wrap(f"panicdoor of {name}: an emergency door, not a login. Never type a password.")
     lines += stock.keep(
         [
-            Line("Type  help  for what you can do here", commands=("help",)),
-            Line("      doc   for the manual, two screens (a zero byte brings it too)", commands=("doc",)),
+            Line("Type  help  for what you can do here, or  quit  to leave", commands=("help",)),
+            Line(
+                "      doc   for the manual, two screens (a zero byte brings it too)",
+                commands=("doc",),
+            ),
         ]
     )
     if stock.only_explains:

@@ -63,6 +63,12 @@ def mallopt(option: int, value: int) -> bool:
     return tune is not None and tune(option, value) == 1
 
 
+def malloc_trim() -> bool:
+    """Give free heap back to the kernel: malloc_trim(3); False where nothing was, or cannot be."""
+    trim = getattr(_LIBC, "malloc_trim", None)
+    return trim is not None and trim(0) == 1
+
+
 def touch(address: int) -> None:
     """Write one zero byte at `address`, which must be ours: below a stack, the kernel grows it."""
     ctypes.memset(address, 0, 1)

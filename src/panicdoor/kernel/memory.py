@@ -34,10 +34,16 @@ def settle_malloc() -> None:
     libc.mallopt(libc.M_MMAP_THRESHOLD, 16 << 20)
 
 
-def survey() -> Ranges:
-    """Give the stack its full size, and return the readable mappings: once, before any fork.
+def trim_malloc() -> None:
+    """Give back what importing has freed: before a fork, or every child inherits it."""
+    libc.malloc_trim()
 
-    Children have the same mappings, and looking them up again would cost each of them memory.
+
+def survey() -> Ranges:
+    """Give the stack its full size, and return what is mapped and readable: once, before any fork.
+
+    Children have the same mappings, and looking them up again would cost each of them memory, as
+    would a long list: neighbours are one range.
     A locked stack may not grow past the limit, so it is grown while nothing is locked.
     """
     mappings = _mappings()
@@ -46,7 +52,13 @@ def survey() -> Ranges:
     for start, end, _, name in mappings:
         if name == "[stack]" and end - size + STACK_GUARD < start:
             libc.touch(end - size + STACK_GUARD)
-    return tuple((start, end) for start, end, readable, _ in mappings if readable)
+    ranges: list[tuple[int, int]] = []
+    for start, end, readable, _ in mappings:
+        if readable and ranges and ranges[-1][1] == start:
+            ranges[-1] = ranges[-1][0], end
+        elif readable:
+            ranges.append((start, end))
+    return tuple(ranges)
 
 
 def lock(ranges: Ranges, keeps_root: bool) -> Locked:

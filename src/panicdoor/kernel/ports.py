@@ -1,19 +1,23 @@
 """Who holds a port, by /proc/net and the descriptors of processes: proc_net(5)."""
 
 import os
+from typing import Final
 
 from panicdoor.kernel import process
+
+UNLISTED: Final = "a socket that is bound but idle, or closed by now"
 
 
 def holder(port: int, udp: bool) -> str:
     """Return "pid 411 (rpc.mountd)" for whoever has a socket bound to that local port.
 
     Returns "somebody whom only root can see" where the socket belongs to nobody visible, and
-    "nobody now" where there is no such socket.
+    UNLISTED where the kernel lists no such socket: a tcp socket is listed once it listens or
+    connects, not yet when it is bound.
     """
     inodes = _inodes(port, "udp" if udp else "tcp")
     if not inodes:
-        return "nobody now"
+        return UNLISTED
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         if _links(pid) & inodes:
             return f"pid {pid} ({process.name(pid)})"

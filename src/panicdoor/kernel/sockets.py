@@ -20,37 +20,30 @@ BIND_TRY_S: Final = 2.0  # seconds a port is tried for
 IP_FREEBIND: Final = 15  # ip(7); not in Python's socket module before 3.13
 IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50  # ipv6(7)
 IP_PKTINFO: Final = 8  # ip(7)
-UDP_QUEUES: Final = 2  # everything else, and orders: a flood of the one leaves the other its room
 ORDER_BYTE: Final = ord("p")  # what the text of an order begins with
 
 
 def listen_tcp(host: str, port: int) -> int:
     """Return the descriptor of a listening socket. Raises ConfigError."""
-    listener = _socket(host, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Accepted sockets inherit it. A telnet's Synch is urgent data (RFC 854): kept out of band, its
-    # IAC would be missing from the stream, and what follows it would be taken for text.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    _bind(listener, host, port)
-    listener.listen(BACKLOG)
-    return listener.detach()
+    with _socket(host, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(listener, host, port)
+        listener.listen(BACKLOG)
+        return listener.detach()
 
 
 def open_udp(host: str, port: int) -> tuple[int, int]:
-    """Return the descriptors of an address's queues: orders have the second."""
-    queues = []
-    for _ in range(UDP_QUEUES):
-        queue = _socket(host, socket.SOCK_DGRAM)
-        queue.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if queue.family == socket.AF_INET6:
-            queue.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-        else:
-            queue.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        _bind(queue, host, port)
-        queues.append(queue)
-    reuseport.steer(queues[0], {ORDER_BYTE: 1}, other=0)
-    rest, orders = (queue.detach() for queue in queues)
-    return rest, orders
+    """Return the descriptors of an address's queues: orders have the second. Raises ConfigError."""
+    with _socket(host, socket.SOCK_DGRAM) as rest, _socket(host, socket.SOCK_DGRAM) as orders:
+        for queue in (rest, orders):
+            queue.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if queue.family == socket.AF_INET6:
+                queue.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            else:
+                queue.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            _bind(queue, host, port)
+        reuseport.steer(rest, {ORDER_BYTE: 1}, other=0)
+        return rest.detach(), orders.detach()
 
 
 def _socket(host: str, kind: socket.SocketKind) -> socket.socket:

@@ -8,7 +8,10 @@ stopped costs a client two seconds and a clear line, never a hang.
 import time
 from asyncio import TimerHandle
 from collections.abc import Callable, Iterator
+from json import dumps
 from typing import Final
+
+from msgspec.structs import replace
 
 from panicdoor.commands.registry import Command, Context, Here, Where, call, find
 from panicdoor.errors import CommandError
@@ -22,6 +25,10 @@ WORK_S: Final = 15.0  # seconds for each further part: a worker's deadline, and 
 ASKS_MAX: Final = 256  # questions of one frontend at once; the monitor's queues are no larger
 PAGE_MAX: Final = 256 << 10  # characters of an answer that is shown as one page of HTML
 FRESH_FOR_S: Final = 600.0  # seconds a challenge is shown for: it is good for 15 minutes
+SILENT: Final = 3  # the code of an answer that could not be had: nobody is there to give it
+GONE: Final = "the monitor does not answer and is being replaced; try again in a few seconds\n"
+SLOW: Final = f"nothing more was said in {WORK_S:.0f} seconds; try again\n"
+REPLACED: Final = "the monitor was replaced before this was done; look, and try again\n"
 NOWHERE: Final = Here("", 0)  # for commands that run where nobody connects to
 
 Deliver = Callable[[Part], None]
@@ -35,6 +42,7 @@ class Desk:
         self._place = place
         self._fresh = ""
         self._fresh_until = 0.0
+        self._monitor = 0
         self._asked: dict[int, Asked] = {}
         self._ids = 0
         place.on(Answer, self._answered)
@@ -58,14 +66,16 @@ class Desk:
             prepared, words = iter([Part(f"{error}\n", end=True, code=2)]), ()
         if request.form is Form.HTML and not _whole(request):
             deliver = self._framed(" ".join(request.words), deliver)
+        elif request.form is Form.JSON:
+            deliver = _errors_as_json(deliver)
         if prepared is not None:
             return Prepared(prepared, deliver)
         if len(self._asked) >= ASKS_MAX:
-            return Prepared(iter([Part("the door is busy; try again\n", True, 1)]), deliver)
+            return Prepared(iter([Part("the door is busy; try again\n", True, SILENT)]), deliver)
         self._ids += 1
-        until = time.monotonic() + ASK_S
+        epoch = self._place.epoch
         ask = Ask(
-            self._ids, self._place.epoch, until, way, peer, scope, words, request.order, session
+            self._ids, epoch, 0.0, way, peer, scope, words, request.order, session
         )
         asked = Asked(self, ask, deliver)
         self._asked[ask.id] = asked
@@ -121,6 +131,10 @@ class Desk:
     def _freshened(self, fresh: Fresh, _: str) -> None:
         self._fresh = fresh.challenge
         self._fresh_until = time.monotonic() + FRESH_FOR_S
+        before, self._monitor = self._monitor, fresh.epoch
+        if before not in (0, fresh.epoch):
+            for asked in list(self._asked.values()):
+                asked.bereaved()
 
     # For Asked alone
 
@@ -157,25 +171,26 @@ class Prepared:
 class Asked:
     """A question to the monitor."""
 
-    __slots__ = ("_ask", "_deliver", "_desk", "_sent", "_timer")
+    __slots__ = ("_ask", "_begun", "_deliver", "_desk", "_sent", "_timer")
 
     def __init__(self, desk: Desk, ask: Ask, deliver: Deliver) -> None:
         self._desk = desk
         self._ask = ask
         self._deliver = deliver
-        self._sent = False
+        self._sent = self._begun = False
         self._timer: TimerHandle | None = None
 
     def more(self) -> None:
         """Ask, the first time; then let the monitor say one more part."""
+        message: Ask | More
         if self._sent:
-            self._wait(WORK_S)
-            self._desk.tell(More(self._ask.id, self._ask.epoch))
-            return
+            message = More(self._ask.id, self._ask.epoch)
+        else:
+            message = replace(self._ask, until=time.monotonic() + ASK_S)
+        self._wait(WORK_S if self._sent else ASK_S)
         self._sent = True
-        self._wait(ASK_S)
-        if not self._desk.tell(self._ask):
-            self._give_up()
+        if not self._desk.tell(message):
+            self._give_up(GONE)
 
     def cancel(self) -> None:
         """Nobody waits any more."""
@@ -185,6 +200,7 @@ class Asked:
 
     def heard(self, answer: Answer) -> None:
         """Deliver a part; an empty one that is not the last only says that work has begun."""
+        self._begun = True
         if answer.end:
             self._end()
         elif not answer.text:
@@ -197,12 +213,19 @@ class Asked:
     def _wait(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._desk.later(seconds, self._give_up)
+        self._timer = self._desk.later(seconds, self._missed)
 
-    def _give_up(self) -> None:
-        self._end()
-        text = "the monitor does not answer and is being replaced; try again in a few seconds\n"
-        self._deliver(Part(text, end=True, code=1))
+    def bereaved(self) -> None:
+        """The monitor has a successor, which knows nothing of what the first one had begun."""
+        if self._begun:
+            self._give_up(REPLACED)
+
+    def _missed(self) -> None:
+        self._give_up(SLOW if self._begun else GONE)
+
+    def _give_up(self, text: str) -> None:
+        self.cancel()
+        self._deliver(Part(text, end=True, code=SILENT))
 
     def _end(self) -> None:
         self._desk.forget(self._ask.id)
@@ -217,3 +240,12 @@ def _whole(request: Request) -> bool:
 
 def _has_json(command: Command) -> bool:
     return any(argument.name == "json" for argument in command.arguments)
+
+
+def _errors_as_json(deliver: Deliver) -> Deliver:
+    def convert(part: Part) -> None:
+        if part.end and part.code:
+            part = Part(dumps({"error": part.text.strip()}) + "\n", end=True, code=part.code)
+        deliver(part)
+
+    return convert

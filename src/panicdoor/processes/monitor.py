@@ -2,18 +2,17 @@
 
 Frontends ask; `judge` decides; what may block is run by the observer or a worker. Rules:
 - what a frontend says about a client is a hint; it is spoken to as if it had been taken over;
-- one request of each frontend at a time, in turn: one that is choked cannot delay the others;
+- one request of each frontend at a time, in turn: its wire is read so, and is its queue;
 - every part of an answer goes out against credit: one More, one part;
 - everything that waits has a deadline and a bound.
 """
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor import keys
@@ -44,18 +43,22 @@ from panicdoor.messages import (
 )
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
-from panicdoor.processes.desk import NOWHERE
-from panicdoor.processes.place import Place
+from panicdoor.processes.desk import NOWHERE, SILENT
+from panicdoor.processes.place import BUGS_A_MINUTE, Place
 from panicdoor.protocols.base import Part
+from panicdoor.records import journal
 from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
-WAITING_MAX: Final = 64  # requests of one frontend that wait for their turn
 CASES_MAX: Final = 512  # requests of one frontend whose answer is not finished
 READER_S: Final = 60.0  # seconds a client may take for one part before its case is closed
 ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its process is replaced
-ERRANDS_WAITING_MAX: Final = 64  # errands that wait for a free observer or worker
+ERRANDS_WAITING_MAX: Final = 32  # errands of one frontend that wait for a free process
+WAIT_S: Final = 10.0  # seconds an errand may wait so; with the sweep, less than a desk's WORK_S
+COUNT_S: Final = 60.0  # seconds between two entries that say what was only counted
 SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
+
+BUSY: Final = Outcome("every worker is busy; try again\n", end=True, code=SILENT)
 
 FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
 FRESHENED: Final = tuple(p for p, r in ROLE_OF.items() if Fresh in allowed("monitor", r.name))
@@ -81,9 +84,11 @@ class Case:
 class Runner:
     """An observer's or worker's seat: which case it works for, and when its next part is due.
 
-    `lost` while it is being replaced, `due` 0 while it waits for the client.
+    `lost` while it is being replaced, `due` 0 while it waits for the client. `epoch` is the
+    holder's, 0 as long as none has said Hello.
     """
 
+    epoch: int = 0
     case: Case | None = None
     number: int = 0
     due: float = 0.0
@@ -109,7 +114,7 @@ def run(place: Place) -> None:
     place.give_up_rights()
     monitor.begin()
     place.serve()
-    monitor.record("stop", {})
+    monitor.end()
 
 
 class Monitor:
@@ -122,12 +127,14 @@ class Monitor:
         self._policy = Policy(place.world.door.grants)
         self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
-        self._waiting: dict[str, deque[Ask]] = {name: deque() for name in FRONTENDS}
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
         self._runners = {name: Runner() for name in RUNNERS}
-        self._errands: deque[Case] = deque()
+        self._errands: dict[str, deque[Case]] = {name: deque() for name in FRONTENDS}
         self._numbers = 0
-        self._working = False
+        self._missed = 0
+        self._bugs: Counter[str] = Counter()
+        self._counted: dict[str, Counter[str]] = {}
+        self._told_shut: set[str] = set()
 
     def begin(self) -> None:
         """Record the start, and let the clocks run."""
@@ -136,66 +143,64 @@ class Monitor:
             self.record("start", {"door": door})
         self._freshen()
         self._sweep()
+        self._place.loop.call_later(COUNT_S, self._count)
 
-    def record(self, kind: str, fields: dict[str, object]) -> None:
-        """Have an entry written; a writer that hangs is not waited for."""
-        text = msgspec.json.encode(fields, order="deterministic").decode("ascii", "replace")
+    def end(self) -> None:
+        """Record what is still to be recorded."""
+        self._record_counts()
+        self.record("stop", {})
+
+    def record(self, kind: str, fields: dict[str, journal.Value]) -> None:
+        """Have an entry written; a writer that hangs is not waited for.
+
+        What its wire has no room for is lost, and counted in the next entry that it has room for.
+        """
+        if self._missed and self._write("missed", {"entries": self._missed}):
+            self._missed = 0
+        if self._missed or not self._write(kind, fields):
+            self._missed += 1
+
+    def _write(self, kind: str, fields: dict[str, journal.Value]) -> bool:
         self._numbers += 1
-        self._place.tell("writer", Write(self._numbers, self._place.epoch, kind, text[:PART_MAX]))
+        text = journal.encode(fields)
+        return self._place.tell("writer", Write(self._numbers, self._place.epoch, kind, text))
 
     # Requests
 
     def asked(self, ask: Ask, sender: str) -> None:
-        """Take a request, to be judged in its turn."""
-        waiting = self._waiting[sender]
-        full = len(waiting) >= WAITING_MAX or len(self._cases[sender]) >= CASES_MAX
-        if full or (ask.epoch, ask.id) in self._cases[sender]:
-            text = "the door is busy; try again\n"
-            self._place.tell(sender, Answer(ask.id, ask.epoch, text, end=True, code=1))
+        """Judge a request, unless nobody waits for it any more or it is being answered already."""
+        now = time.monotonic()
+        cases = self._cases[sender]
+        if ask.until <= now or (ask.epoch, ask.id) in cases:
             return
-        waiting.append(ask)
-        if not self._working:
-            self._working = True
-            self._place.loop.call_soon(self._work)
-
-    def _work(self) -> None:
-        """Judge one request of each frontend that has any."""
-        for sender, waiting in self._waiting.items():
-            if waiting:
-                ask = waiting.popleft()
-                if ask.until > time.monotonic():
-                    self._open(ask, sender)
-        self._working = any(self._waiting.values())
-        if self._working:
-            self._place.loop.call_soon(self._work)
-
-    def _open(self, ask: Ask, sender: str) -> None:
+        if len(cases) >= CASES_MAX:
+            self._end_for(ask, sender, "the door is busy; try again\n")
+            return
         speaker = None
         if ask.session:
             session = self._sessions.find(ask.session, ask.epoch)
             if session is None:
-                text = "this session has ended; log in again\n"
-                self._place.tell(sender, Answer(ask.id, ask.epoch, text, end=True, code=1))
+                self._end_for(ask, sender, "this session has ended; log in again\n")
                 return
             speaker = session.speaker
         scope = ask.scope.encode("ascii", "replace")
         context = Context(self._manual, NOWHERE, now_text(), lambda: self._challenge(scope))
+        until = min(ask.until, now + READER_S)
         steps = dispatch(ask, context, self._policy, speaker)
-        case = Case(sender, ask.epoch, ask.id, ask.until, steps)
-        self._cases[sender][ask.epoch, ask.id] = case
+        case = Case(sender, ask.epoch, ask.id, until, steps)
+        cases[ask.epoch, ask.id] = case
         self._advance(case, None)
 
     def more(self, message: More, sender: str) -> None:
         """A client, or an errand's reader, has room for one more part."""
         case = self._cases[sender].get((message.epoch, message.id))
         if case is None:
+            self._end_for(message, sender, "this answer was not read for too long and has ended\n")
             return
         case.until = time.monotonic() + READER_S
         case.credit = True
         if case.pending is not None:
-            part, case.pending = case.pending, None
-            if self._say(case, part):
-                self._advance(case, None)
+            self._say_pending(case)
 
     def cancelled(self, message: Cancel, sender: str) -> None:
         """Nobody waits for this answer any more."""
@@ -232,60 +237,89 @@ class Monitor:
                     return
 
     def _say(self, case: Case, part: Part) -> bool:
-        """Send a part to the client; False when it was the last."""
+        """Send a part to the client; False when the next one has to wait or this was the last.
+
+        What its wire has no room for stays pending, and is tried again by the sweep.
+        """
         text = escape(part.text)
+        if not text and not part.end:
+            return True  # to a desk an empty part says that work has begun, and no more is asked
         head, rest = text[:PART_MAX], text[PART_MAX:]
+        end = part.end and not rest
+        if not self._place.tell(case.place, Answer(case.id, case.epoch, head, end, part.code)):
+            case.pending = part
+            return False
+        case.credit = False
+        case.until = time.monotonic() + READER_S
         if rest:
             case.pending = Part(rest, part.end, part.code)
-        case.credit = False
-        end = part.end and not rest
-        self._place.tell(case.place, Answer(case.id, case.epoch, head, end, part.code))
         if end:
             self._close(case)
         return not end and not rest
 
+    def _say_pending(self, case: Case) -> None:
+        part, case.pending = case.pending, None
+        if part is not None and self._say(case, part):
+            self._advance(case, None)
+
+    def _end_for(self, message: Ask | More, sender: str, text: str) -> None:
+        """Answer what has no case."""
+        self._place.tell(sender, Answer(message.id, message.epoch, text, end=True, code=SILENT))
+
     def _close(self, case: Case) -> None:
         self._cases[case.place].pop((case.epoch, case.id), None)
-        case.steps.close()
+        try:
+            case.steps.close()
+        except Exception as error:
+            self._place.report(error)
         if case.runner:
             runner = self._runners[case.runner]
             if runner.case is case:
                 # It says its last part when it reads this; until then it is not free.
                 self._place.tell(case.runner, Cancel(runner.number, self._place.epoch))
                 runner.due = time.monotonic() + ERRAND_S
-        elif case in self._errands:
-            self._errands.remove(case)
+        elif case in self._errands[case.place]:
+            self._errands[case.place].remove(case)
 
     # Errands
 
     def _send_out(self, case: Case, errand: Errand) -> None:
         case.errand = errand
-        if len(self._errands) >= ERRANDS_WAITING_MAX:
-            self._advance(case, Outcome("every worker is busy; try again\n", True, 1))
+        waiting = self._errands[case.place]
+        if len(waiting) >= ERRANDS_WAITING_MAX:
+            self._advance(case, BUSY)
             return
-        # An empty part, outside the credit: the request has arrived and will take its time.
-        self._place.tell(case.place, Answer(case.id, case.epoch, "", end=False))
-        case.until = time.monotonic() + READER_S
-        self._errands.append(case)
+        waiting.append(case)
         self._hand_out()
+        if not case.runner and self._is_open(case):
+            case.until = time.monotonic() + WAIT_S
+            self._say_begun(case)
+
+    def _say_begun(self, case: Case) -> None:
+        """Say, by an empty part outside the credit, that the answer will take its time."""
+        self._place.tell(case.place, Answer(case.id, case.epoch, "", end=False))
 
     def _hand_out(self) -> None:
-        """Give waiting errands to free runners."""
+        """Give waiting errands to free runners, one of each frontend in turn."""
         for name, runner in self._runners.items():
             if runner.case is not None or runner.lost:
                 continue
-            for case in self._errands:
-                if case.errand is not None and case.errand.where is RUNNERS[name]:
-                    self._errands.remove(case)
+            for frontend, waiting in list(self._errands.items()):
+                case = next((c for c in waiting if _where(c) is RUNNERS[name]), None)
+                if case is not None and case.errand is not None:
+                    waiting.remove(case)
+                    self._errands[frontend] = self._errands.pop(frontend)  # now the last in turn
                     self._start(name, runner, case, case.errand)
                     break
 
     def _start(self, name: str, runner: Runner, case: Case, errand: Errand) -> None:
+        now = time.monotonic()
         self._numbers += 1
-        runner.case, runner.number = case, self._numbers
-        runner.due = time.monotonic() + ERRAND_S
-        case.runner = name
-        message = Run(runner.number, self._place.epoch, runner.due, errand.words)
+        runner.case, runner.number, runner.due = case, self._numbers, now + ERRAND_S
+        case.runner, case.until = name, now + READER_S
+        self._say_begun(case)
+        epoch = self._place.epoch
+        message = Run(runner.number, epoch, runner.epoch, runner.due, errand.words)
         if not self._place.tell(name, message):
             self._lose(name, runner)
 
@@ -299,10 +333,13 @@ class Monitor:
         runner = self._runners[sender]
         if message.epoch != self._place.epoch or message.id != runner.number:
             return
-        case, runner.due = runner.case, 0.0
+        case = runner.case
+        heard = case is not None and case.runner == sender and self._is_open(case)
         if message.end:
             runner.case, runner.number = None, 0
-        if case is not None and case.runner == sender and self._is_open(case):
+        if message.end or heard:
+            runner.due = 0.0  # else it was cancelled, and its last part is still due
+        if case is not None and heard:
             if message.end:
                 case.runner = ""
             self._advance(case, Outcome(message.text, message.end, message.code))
@@ -315,7 +352,8 @@ class Monitor:
         """Have a runner replaced that missed its deadline; its client is told at once."""
         case, runner.case, runner.number = runner.case, None, 0
         runner.due, runner.lost = 0.0, True
-        self._place.tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s"))
+        if not self._place.tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s")):
+            runner.due = time.monotonic() + ERRAND_S  # to be said again
         if case is not None and self._is_open(case):
             case.runner = ""
             text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"
@@ -357,16 +395,16 @@ class Monitor:
         if ROLE_OF[sender].name == "ssh":
             self._sessions.begin(message.epoch)
         if sender in FRONTENDS:
-            self._waiting[sender].clear()
             for case in list(self._cases[sender].values()):
                 self._close(case)
             if sender in FRESHENED:
-                self._place.tell(sender, Fresh(self._challenge(b"")))
+                self._tell_fresh(sender)
         runner = self._runners.get(sender)
         if runner is not None:
             if runner.case is not None:
                 self._lose_case(runner)
             runner.case, runner.number, runner.due, runner.lost = None, 0, 0.0, False
+            runner.epoch = message.epoch
             self._hand_out()
 
     def _lose_case(self, runner: Runner) -> None:
@@ -376,16 +414,49 @@ class Monitor:
             self._advance(case, Outcome("the process that ran this ended\n", True, 1))
 
     def bug(self, message: Bug, sender: str) -> None:
-        """Record what somebody did not expect."""
-        self.record("bug", {"place": sender, "what": escape(message.text)})
+        """Record what somebody did not expect; of one place no more than a few a minute."""
+        self._bugs[sender] += 1
+        if self._bugs[sender] <= BUGS_A_MINUTE:
+            self.record("bug", {"place": sender, "what": message.text})
 
     def written(self, message: Written, sender: str) -> None:
         """An entry stands on disk."""
 
+    def _count(self) -> None:
+        self._place.loop.call_later(COUNT_S, self._count)
+        self._record_counts()
+
+    def _record_counts(self) -> None:
+        """Record, in one entry, what the last minute only counted, and which wires were shut."""
+        wires = self._place.wires
+        now = {
+            "dropped": Counter({peer: wire.dropped for peer, wire in wires.items()}),
+            "refused": Counter({peer: wire.refused for peer, wire in wires.items()}),
+        }
+        fields: dict[str, journal.Value] = {}
+        for what, count in now.items():
+            new = dict(+(count - self._counted.get(what, Counter())))
+            if new:
+                fields[what] = {**new}
+        more = {peer: n - BUGS_A_MINUTE for peer, n in self._bugs.items() if n > BUGS_A_MINUTE}
+        if more:
+            fields["bugs"] = {**more}
+        shut = {peer for peer, wire in wires.items() if wire.over} - self._told_shut
+        if shut:
+            fields["shut"] = [*sorted(shut)]
+        self._counted = now
+        self._bugs.clear()
+        self._told_shut |= shut
+        if fields:
+            self.record("counted", fields)
+
     def _freshen(self) -> None:
-        for frontend in FRESHENED:
-            self._place.tell(frontend, Fresh(self._challenge(b"")))
         self._place.loop.call_later(FRESH_S, self._freshen)
+        for frontend in FRESHENED:
+            self._tell_fresh(frontend)
+
+    def _tell_fresh(self, frontend: str) -> None:
+        self._place.tell(frontend, Fresh(self._challenge(b""), self._place.epoch))
 
     def _challenge(self, scope: bytes) -> str:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -393,14 +464,29 @@ class Monitor:
 
     def _sweep(self) -> None:
         """Close what nobody waits for any more, and lose whoever missed a deadline."""
+        self._place.loop.call_later(SWEEP_S, self._sweep)
         now = time.monotonic()
-        for cases in self._cases.values():
-            for case in [case for case in cases.values() if case.until < now]:
-                self._close(case)
+        for case in [case for cases in self._cases.values() for case in cases.values()]:
+            if case.until < now:
+                self._expire(case)
+            elif case.credit and case.pending is not None:
+                self._say_pending(case)
         for name, runner in self._runners.items():
             if runner.due and runner.due < now:
                 self._lose(name, runner)
-        self._place.loop.call_later(SWEEP_S, self._sweep)
+
+    def _expire(self, case: Case) -> None:
+        waiting = self._errands[case.place]
+        if case in waiting:
+            waiting.remove(case)
+            case.until = time.monotonic() + READER_S
+            self._advance(case, BUSY)
+        else:
+            self._close(case)
+
+
+def _where(case: Case) -> Where | None:
+    return case.errand.where if case.errand is not None else None
 
 
 def _identity(fd: int) -> Ed25519PrivateKey:

@@ -30,6 +30,7 @@ from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, w
 from panicdoor.processes.limits import limits
 from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
+from panicdoor.processes.warmup import rehearse
 from panicdoor.processes.wires import Wire
 from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
 
@@ -121,7 +122,9 @@ class Supervisor:
             if allowed(ROLE_OF[peer].name, SUPERVISOR):
                 self._watch(wire.fileno(), self._reader(wire))
         setproctitle.setproctitle(f"panicdoor: supervisor of {self._world.door.name}")
+        rehearse(self._world.manual)
         gc.collect()
+        memory.trim_malloc()
         gc.freeze()
         self._ranges = memory.survey()
         self._locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)

@@ -1,22 +1,32 @@
-"""Warm-up of a stream: every protocol spoken once against itself, before ready is announced.
+"""Warm-up: what would be done for the first time later is done before ready is announced.
 
 What is done for the first time imports, allocates and faults in pages. On a host without disk or
-memory that is the moment at which a process stops for good, so it happens here.
+memory that is the moment at which a process stops for good, so it happens here: once before any
+fork, so that all processes share what it leaves behind, and then in each stream, which speaks
+every protocol against itself.
 """
 
+import asyncio
 import socket
 import ssl
 import time
 from typing import Final, Protocol
 
-from panicdoor.commands.registry import Here
+from panicdoor import keys
+from panicdoor.commands.registry import Context, Here, call
+from panicdoor.documentation.manual import Manual
+from panicdoor.errors import CommandError
+from panicdoor.processes.clock import now_text
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.place import Place
-from panicdoor.protocols.base import READ_MAX
+from panicdoor.protocols.base import READ_MAX, Part, parts_of
+from panicdoor.protocols.base import Protocol as Speaker
+from panicdoor.protocols.http import Http
+from panicdoor.protocols.lines import Lines
 
 ROUNDS: Final = 2  # the second finds what the first has made room for
-ROUND_S: Final = 3.0  # seconds at most: a monitor that is dead costs a client two
-STEP_S: Final = 0.02  # seconds between two looks whether all is said
+WARM_UP_S: Final = 3.0  # seconds at most: a monitor that is dead costs every question two
+CLOSE_S: Final = 0.02  # seconds for what was closed to be noticed
 LOOPBACK: Final = "127.0.0.1"
 
 TEXT: Final = (
@@ -58,27 +68,73 @@ class Adopter(Protocol):
         """Serve a client."""
 
 
-def warm_up(stream: Adopter, place: Place) -> None:
-    """Speak everything, a few times, with an end in sight."""
+def _client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+# Made at import, before any fork: with its first context OpenSSL fills a megabyte of tables.
+_CLIENT: Final = _client_context()
+
+
+def rehearse(manual: Manual) -> None:
+    """Do before any fork what most processes do first: once, and for all of them.
+
+    The key is made for this and forgotten. OpenSSL's random numbers start anew after a fork.
+    """
+    asyncio.SelectorEventLoop().close()
+    keys.identity_from(keys.generate_identity()[0])
+    here = Here(LOOPBACK, 1)
+    context = Context(manual, here, now_text(), lambda: "")
+    for text in CLEAR:
+        for protocol in (Lines(manual.greeting(here)), Http()):
+            if text:
+                protocol.receive_data(text)
+            protocol.receive_eof()
+            _answer(protocol, context)
+
+
+def _answer(protocol: Speaker, context: Context) -> None:
+    """Answer all that was asked, from what is at hand."""
+    while True:
+        protocol.data_to_send()
+        request = protocol.next_request()
+        if request is None:
+            return
+        try:
+            parts = parts_of(call(context, request.words or ("doc",)))
+        except CommandError as error:
+            parts = iter([Part(f"{error}\n", end=True, code=2)])
+        for part in parts:
+            protocol.send(part)
+
+
+def warm_up(stream: Adopter, place: Place) -> None:
+    """Speak everything, a few times, with an end in sight.
+
+    One client after another: what many at once need would stay allocated for good.
+    """
+    give_up = time.monotonic() + WARM_UP_S
+    talks = [(text, None) for text in CLEAR] + [(text, _CLIENT) for text in INSIDE_TLS]
     for _ in range(ROUNDS):
         silent, ours = socket.socketpair()
         stream.adopt(ours, LOOPBACK, Here(LOOPBACK, 1)).expire()
-        clients = [Client(stream, place, text, None) for text in CLEAR]
-        clients += [Client(stream, place, text, context) for text in INSIDE_TLS]
-        give_up = time.monotonic() + ROUND_S
-        while not all(client.done for client in clients) and time.monotonic() < give_up:
-            place.run_for(STEP_S)
-        silent.close()
-        for client in clients:
+        for text, context in talks:
+            client = Client(stream, place, text, context)
+            if not client.done and (left := give_up - time.monotonic()) > 0:
+                place.run_for(left)
             client.close()
-        place.run_for(STEP_S)
+        silent.close()
+        place.run_for(CLOSE_S)
 
 
 class Client:
-    """The other side of one conversation: says everything, ends its input, reads to the end."""
+    """The other side of one conversation: says everything, ends its input, reads to the end.
+
+    At the end it stops the loop, which runs for it.
+    """
 
     def __init__(
         self, stream: Adopter, place: Place, text: bytes, context: ssl.SSLContext | None
@@ -111,6 +167,7 @@ class Client:
         if not data:
             self.done = True
             self._loop.remove_reader(self._sock)
+            self._loop.stop()
         elif self._tls is not None:
             self._incoming.write(data)
             self._shake_hands(self._tls)

@@ -2,10 +2,11 @@
 
 It is given an errand (Run), says one part, and waits until more is wanted or nobody waits any
 more. The monitor has a deadline for each part and has this process replaced when one is missed.
+What its predecessor was told to run it leaves: somebody has been told that it ended.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from panicdoor.commands.registry import Context, find
 from panicdoor.errors import CommandError
@@ -33,12 +34,14 @@ class Worker:
         self._place = place
         self._manual = place.world.manual
         self._errand: tuple[int, int] | None = None
-        self._parts: Iterator[str] = iter(())
+        self._parts: Generator[str, None, None] | None = None
+        self._rest = ""
 
     def start(self, message: Run, _: str) -> None:
         """Begin an errand, unless nobody waits for it any more. A new one ends the old one."""
-        if message.until < time.monotonic():
+        if message.until < time.monotonic() or message.to not in (0, self._place.epoch):
             return
+        self._end_parts()
         self._errand = message.epoch, message.id
         self._parts = self._begin(message.words)
         self._next()
@@ -49,17 +52,29 @@ class Worker:
             self._next()
 
     def cancel(self, message: Cancel, _: str) -> None:
-        """End the errand here: the generator's own clean-up runs now."""
+        """End the errand here: the generator's own clean-up runs now, before the last part."""
         if self._errand == (message.epoch, message.id):
+            self._end_parts()
             self._say("cancelled\n", end=True, code=1)
 
-    def _begin(self, words: tuple[str, ...]) -> Iterator[str]:
+    def _end_parts(self) -> None:
+        parts, self._parts, self._rest = self._parts, None, ""
+        try:
+            if parts is not None:
+                parts.close()
+        except Exception as error:
+            self._place.report(error)
+
+    def _begin(self, words: tuple[str, ...]) -> Generator[str, None, None]:
         context = Context(self._manual, NOWHERE, now_text(), lambda: "")
         command = find(words)
         bound = command.bind(words[1:])
         yield from command.run(context, *bound.values, **bound.flags)
 
     def _next(self) -> None:
+        if self._rest or self._parts is None:
+            self._say(self._rest, end=False, code=0)
+            return
         try:
             self._say(next(self._parts), end=False, code=0)
         except StopIteration:
@@ -74,7 +89,8 @@ class Worker:
         if self._errand is None:
             return
         epoch, number = self._errand
+        text = escape(text)
+        head, self._rest = text[:PART_MAX], "" if end else text[PART_MAX:]
         if end:
-            self._errand = None
-            self._parts = iter(())
-        self._place.tell("monitor", Output(number, epoch, escape(text)[:PART_MAX], end, code))
+            self._errand = self._parts = None
+        self._place.tell("monitor", Output(number, epoch, head, end, code))

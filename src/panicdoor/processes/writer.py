@@ -187,7 +187,6 @@ class Writer:
         if found.unfinished:
             self._disk.cut(size - found.unfinished)
         self._last, self._end = found.last, size - found.unfinished
-        self._reserved = 0 if found.unfinished else self._end + JOURNAL_RESERVE
         self._reserve()
         wrong = {"junk": found.junk, "lost": found.unfinished}
         if any(wrong.values()):

@@ -35,7 +35,6 @@ SIGNED: Final = b"-----END SSH SIGNATURE-----"
 NOTHING_SENT: Final = b"doc\ndoc 2\n"
 
 GOODBYE: Final = "Goodbye."
-HOW_TO_LEAVE: Final = "Nothing to interrupt. To leave, type: quit"
 CANCELLED: Final = "Cancelled."
 UNSIGNED: Final = "The order has no signature, or only half of one. Nothing was done."
 
@@ -243,9 +242,6 @@ class Lines:
         self._advance()
 
     def _interrupt(self) -> None:
-        if self._turn is Turn.IDLE and self._stage is not Stage.ORDER and not self._waiting:
-            # What a telnet makes of Ctrl-C: whoever presses it here wants to go.
-            self._reply(encode(f"{HOW_TO_LEAVE}\n"))
         self._waiting.clear()
         self._zero = False
         self._order = self._request = None

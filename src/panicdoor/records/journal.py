@@ -9,8 +9,9 @@ most. What a crash, a full disk or a hand did to the end of a file is mended lik
 - bytes after the last line feed are an entry that was cut: they are dropped, the entry `damaged`
   says how many bytes were `lost`;
 - whole lines that are no entries stay as they are, and are no end of the chain: the next entry is
-  `damaged`, says how many bytes are `junk`, and is bound to the last of these lines; its `n` follows
-  that of the last line that is an entry. Whoever verifies sees the hashes go on, and the junk.
+  `damaged`, says how many bytes are `junk`, and is bound to the last of these lines; its `n`
+  follows that of the last line that is an entry. Whoever verifies sees the hashes go on, and the
+  junk.
 
 So zeros stand in the first line of a file only: a chain is never begun again.
 """

@@ -1,0 +1,145 @@
+"""The way of a request, as the judge decides it: driven by hand, with no process behind it."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.documentation.doors import NOW, V4, manual
+from tests.places import ask, extra_commands
+
+from panicdoor.commands.registry import COMMANDS, Context, Level, Where
+from panicdoor.judge.dispatch import Errand, Outcome, Resume, dispatch
+from panicdoor.messages import Ask
+from panicdoor.printable import escape
+from panicdoor.protocols.base import Part
+
+CONTEXT = Context(manual(), V4, NOW, lambda: "aadq-caqd")
+
+
+@pytest.fixture(autouse=True)
+def _extra() -> Iterator[None]:
+    with extra_commands():
+        yield
+
+
+def steps(request: Ask) -> list[Part | Errand | Resume]:
+    return list(dispatch(request, CONTEXT))
+
+
+def test_what_the_monitor_answers_itself_is_one_marked_part() -> None:
+    assert steps(ask(1, "ping")) == [Part(f"pong from web1, {NOW}\n", end=True)]
+    assert steps(ask(1, "challenge")) == [Part("aadq-caqd\n", end=True)]
+
+
+def test_what_has_many_parts_marks_the_last() -> None:
+    assert steps(ask(1, "three")) == [Part("one\n"), Part("two\n"), Part("three\n", end=True)]
+
+
+def test_what_works_elsewhere_is_an_errand_resumed_part_by_part() -> None:
+    judge = dispatch(ask(1, "count", "3"), CONTEXT)
+    assert next(judge) == Errand(Where.WORKER, ("count", "3"))
+    assert judge.send(Outcome("1\n", end=False, code=0)) == Part("1\n")
+    assert judge.send(None) == Resume()
+    assert judge.send(Outcome("2\n", end=False, code=0)) == Part("2\n")
+    assert judge.send(None) == Resume()
+    assert judge.send(Outcome("", end=True, code=0)) == Part("", end=True)
+    with pytest.raises(StopIteration):
+        judge.send(None)
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_how_an_errand_ended_is_said(code: int) -> None:
+    judge = dispatch(ask(1, "fail"), CONTEXT)
+    assert next(judge) == Errand(Where.OBSERVER, ("fail",))
+    assert judge.send(Outcome("no\n", end=True, code=code)) == Part("no\n", end=True, code=code)
+
+
+def test_an_errand_that_nobody_waits_for_ends_quietly() -> None:
+    judge = dispatch(ask(1, "count", "3"), CONTEXT)
+    next(judge)
+    judge.close()
+
+
+def test_what_is_not_for_everybody_is_refused_and_not_run() -> None:
+    text = "refused: forbidden is not for everybody\n"
+    assert steps(ask(1, "forbidden")) == [Part(text, end=True, code=1)]
+
+
+def test_whatever_its_level_or_place_only_what_is_public_runs() -> None:
+    for name, command in COMMANDS.items():
+        if command.level is not Level.PUBLIC:
+            (only,) = steps(ask(1, name))
+            assert isinstance(only, Part)
+            assert only.text.startswith("refused: ")
+            assert (only.end, only.code) == (True, 1)
+
+
+def test_an_order_is_refused_and_its_words_are_not_looked_at() -> None:
+    text = "refused: this door takes no orders yet\n"
+    order = "panicdoor order 1\ndo: forbidden\n"
+    for words in ((), ("ping",), ("forbidden",), ("count", "3")):
+        assert steps(ask(1, *words, order=order)) == [Part(text, end=True, code=1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "nothing to do"),
+        (("",), "no command ''"),
+        (("nonesuch",), "no command 'nonesuch'"),
+        (("ping", "x"), "'x' is one word too many"),
+        (("count",), "UPTO is missing"),
+        (("count", "many"), "UPTO is a number, not 'many'"),
+        (("count", "\u0661"), "UPTO is a number"),
+        (("ping", "--json"), "ping knows no '--json'"),
+        (("\x1b[2J",), "no command '\\x1b[2J'"),
+        (("PING",), "no command 'PING'"),
+        (("ping\n",), "no command 'ping\\x0a'"),
+        (("__class__",), "no command"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(words: tuple[str, ...], says: str) -> None:
+    (only,) = steps(ask(1, *words))
+    assert isinstance(only, Part)
+    assert only.text.startswith(says)
+    assert (only.end, only.code) == (True, 2)
+
+
+WORDS = st.lists(
+    st.sampled_from([*COMMANDS, "count", "forbidden", "fail", "--json", "1", "-x", ""]) | st.text(),
+    max_size=6,
+).map(tuple)
+
+
+@given(WORDS, st.text(max_size=50) | st.just(""), st.lists(st.booleans(), max_size=4))
+@settings(max_examples=300, deadline=None, database=None)
+def test_any_words_lead_to_parts_and_one_end(
+    words: tuple[str, ...], order: str, ends: list[bool]
+) -> None:
+    with extra_commands():
+        judge = dispatch(ask(1, *words, order=order), CONTEXT)
+        said: list[Part] = []
+        outcome = None
+        outcomes = iter([*ends, True])
+        for _ in range(100):
+            try:
+                step = judge.send(outcome)
+            except StopIteration:
+                break
+            except ValueError:
+                if words != ("crash-monitor",):
+                    raise
+                return
+            outcome = None
+            if isinstance(step, Part):
+                said.append(step)
+            else:
+                assert not order
+                assert COMMANDS[words[0]].level is Level.PUBLIC
+                outcome = Outcome("x\n", end=next(outcomes), code=0)
+        else:
+            pytest.fail("it never ends")
+    assert [part.end for part in said] == [False] * (len(said) - 1) + [True]
+    if said[-1].code:
+        assert escape(said[-1].text) == said[-1].text

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import asyncssh
 from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
+    MSG_KEXINIT,
     MSG_USERAUTH_FAILURE,
     MSG_USERAUTH_REQUEST,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
@@ -51,6 +52,7 @@ MACS: Final = [
     "hmac-sha2-256", "hmac-sha2-512",
 ]  # fmt: skip
 
+KEXINIT_START, KEXINIT_LISTS = 17, 10  # bytes of type and cookie; name lists (RFC 4253, 7.1)
 PK_OK: Final = 60  # SSH_MSG_USERAUTH_PK_OK (RFC 4252 section 7)
 PLAIN: Final = b"publickey"
 HOSTBOUND: Final = b"publickey-hostbound-v00@openssh.com"
@@ -158,6 +160,16 @@ class Connection(SSHServerConnection):
         self._server_host_key = HostKey(self._host, self.number)
         return ED25519.encode() in peer_host_key_algs
 
+    async def _exchange_keys(self, type_: int, id_: int, packet: SSHPacket) -> None:
+        """Have asyncssh do it, but for one thing: whether the client has guessed wrong.
+
+        It compares the guess with what is chosen. Clients go by RFC 4253 section 7, where it is
+        wrong unless it is what both prefer, and send their first packet again.
+        """
+        payload = packet.get_full_payload()
+        await self._process_kexinit(type_, id_, packet)
+        self._ignore_first_kex = _guessed_wrong(payload)
+
     # Logging in
 
     def _process_login(self, _type: int, _id: int, packet: SSHPacket) -> Any:
@@ -214,7 +226,7 @@ class Connection(SSHServerConnection):
         """Return a new session, for a channel that is being opened."""
         if len(self._open) >= CHANNELS_MAX:
             raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions in here")
-        channel = Channel(self._host.desk, self._host.door, self.login, self._open.discard)
+        channel = Channel(self._host, self.login, self._open.discard)
         channel.choked = self.choked
         self._open.add(channel)
         return channel
@@ -245,8 +257,18 @@ class Connection(SSHServerConnection):
 
     _packet_handlers = {
         **SSHServerConnection._packet_handlers,
+        MSG_KEXINIT: _exchange_keys,
         MSG_USERAUTH_REQUEST: _process_login,
     }
+
+
+def _guessed_wrong(kexinit: bytes) -> bool:
+    """Return whether a first packet follows this KEXINIT that is to be ignored."""
+    packet = SSHPacket(kexinit)
+    packet.get_bytes(KEXINIT_START)
+    lists = [packet.get_namelist() for _ in range(KEXINIT_LISTS)]
+    follows = packet.get_boolean()
+    return follows and (lists[0][:1], lists[1][:1]) != ([KEX[0].encode()], [ED25519.encode()])
 
 
 class Owner(asyncssh.SSHServer):

@@ -58,7 +58,7 @@ class Console:
         self._go_on = go_on
         self._stop = stop
         self._held = ""
-        self._pages = self._running = self._entering = False
+        self._pages = self._running = self.entering = False
         self._room = 0
         width, height = chan.get_terminal_size()[:2]
         self.resize(width, height)
@@ -123,8 +123,8 @@ class Console:
     def key(self, data: str) -> None:
         """Take what was typed at the end of a page."""
         for key in data:
-            if self._entering or not self.paging:
-                return  # typed before the page was full, or behind the key that ended it
+            if not self.paging:
+                return  # typed behind the key that ended it
             if key in (" ", "\r", "\n", "a"):
                 self._pages = key != "a"
                 self._room = self._height - 1 if key == " " else 1
@@ -150,9 +150,9 @@ class Console:
             self._enter_page()
 
     def _enter_page(self) -> None:
-        self.paging = self._entering = True
+        self.paging = self.entering = True
         self._chan.set_line_mode(False)
-        self._entering = False
+        self.entering = False
         self._chan.write(MORE[: self._width - 1])
 
     def _leave_page(self) -> None:

@@ -4,12 +4,13 @@ An answer comes part by part, and the next part is asked for when the client has
 a reader that is slow, or has stopped at a page, costs nobody anything.
 """
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncssh
 
@@ -53,15 +54,20 @@ class Kind(Enum):
     REFUSED = "what is not there"
 
 
+class Host(Protocol):
+    """What a session needs of the process it lives in."""
+
+    desk: Desk
+    door: Door
+    loop: asyncio.SelectorEventLoop
+
+
 class Channel(asyncssh.SSHServerSession[str]):
     """A session."""
 
-    def __init__(
-        self, desk: Desk, door: Door, login: Login, gone: Callable[["Channel"], None]
-    ) -> None:
+    def __init__(self, host: Host, login: Login, gone: Callable[["Channel"], None]) -> None:
         self.choked = False
-        self._desk = desk
-        self._door = door
+        self._host = host
         self._login = login
         self._gone = gone
         self._chan: Any = None
@@ -118,7 +124,9 @@ class Channel(asyncssh.SSHServerSession[str]):
                 self._chan.set_echo(False)
             self._run(self._command)
         elif self._kind is Kind.CONSOLE:
-            self._console = Console(self._chan, self._door, self._login, self.go_on, self._stop)
+            self._console = Console(
+                self._chan, self._host.door, self._login, self.go_on, self._stop
+            )
             self._console.greet()
         elif self._login.note:
             self.remark(self._login.note)
@@ -126,7 +134,8 @@ class Channel(asyncssh.SSHServerSession[str]):
     def data_received(self, data: str, datatype: Any) -> None:
         """Take what was typed: whole lines from a terminal, any cut from a pipe."""
         if self._console is not None and self._console.paging:
-            self._console.key(data)
+            if not self._console.entering:  # else it was typed before the page was full
+                self._soon(lambda: self._key(data))
             return
         if self._kind not in (Kind.CONSOLE, Kind.LINES):
             return
@@ -137,31 +146,32 @@ class Channel(asyncssh.SSHServerSession[str]):
         if len(self._input) > LINE_MAX:
             self._leave(2, f"panicdoor: a line may have {LINE_MAX} characters\n")
             return
-        self._next_line()
+        self._soon(self._next_line)
 
     def eof_received(self) -> bool:
         """Nothing more is typed: finish what there is."""
         if self._kind in (Kind.CONSOLE, Kind.LINES):
             self._lines += [self._input, "exit"]
             self._input = ""
-            self._next_line()
+            self._soon(self._next_line)
         return True
 
     def soft_eof_received(self) -> None:
         """Ctrl-D at an empty line."""
         if not self._busy:
+            self._lines.append("exit")
             self._write("exit\n")
-            self._leave(self._code)
+            self._soon(self._next_line)
 
     def break_received(self, msec: int) -> bool:
         """Ctrl-C: the running command ends, and nothing else."""
-        self._stop()
+        self._soon(self._stop)
         return True
 
     def signal_received(self, signal: str) -> None:
         """The same, from a client that sends signals."""
         if signal in ("INT", "TERM", "HUP", "QUIT"):
-            self._stop()
+            self._soon(self._stop)
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """Another size from the next page on; the editor knows by itself."""
@@ -193,6 +203,15 @@ class Channel(asyncssh.SSHServerSession[str]):
                 self._chan.write_stderr(text)
             else:
                 self._chan.write(text)
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Do it when the line editor has written what it has to: it does not look after that."""
+
+        def later() -> None:
+            if not self._ended:
+                act()
+
+        self._host.loop.call_soon(later)
 
     # Running
 
@@ -236,7 +255,7 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._console.begin(words)
         login = self._login
         self._ready = True
-        self._asked = self._desk.ask(
+        self._asked = self._host.desk.ask(
             Request(words), login.here, "ssh", login.peer, "", self._deliver, login.token
         )
         self.go_on()
@@ -272,6 +291,10 @@ class Channel(asyncssh.SSHServerSession[str]):
         elif part.text:
             self._write(part.text, beside=bool(part.end and part.code) and not self._terminal)
         self.go_on()
+
+    def _key(self, data: str) -> None:
+        if self._console is not None:
+            self._console.key(data)
 
     def _done(self) -> None:
         """An answer is complete, and shown."""

@@ -38,6 +38,7 @@ class Warmth:
         self._options = asyncssh.SSHClientConnectionOptions(
             config=None,
             known_hosts=None,
+            host=LOOPBACK,
             username="warm-up",
             client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
             agent_path=None,

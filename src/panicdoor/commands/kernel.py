@@ -139,7 +139,7 @@ def kernel(context: Context, *, json: bool = False) -> Iterator[str]:
 
     Examples:
         > kernel
-        ...
+        ... in the last hour...
     """
     seen = look()
     if json:

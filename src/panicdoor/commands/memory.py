@@ -199,8 +199,8 @@ def memory(context: Context, *, json: bool = False) -> Iterator[str]:
     free when it ends, together with SWAP. OOM is the kernel's score: the highest is killed first.
 
     With --json: findings (sentences), memory, swaps, counters (since boot), rates (bytes and
-    faults per second), processes, together (by name), groups (used, limit,
-    hits, kills), left_out. Sizes are bytes.
+    faults per second), processes, together (the same, added up by name), groups (used, limit, hits,
+    kills), left_out. Sizes are bytes.
 
     Arguments:
         json: print one JSON object, with up to 100 processes and groups
@@ -208,10 +208,11 @@ def memory(context: Context, *, json: bool = False) -> Iterator[str]:
     Examples:
         > memory
         ...
-        memory... now...normal
-        available...above 10 %
+        memory ... now  share  normal
+        total ...
+        available ... above 10 %
         ...
-           PID  USER...NAME
+        ...PID  USER ... RSS ... ANON ... SWAP ... OOM ... AGE  NAME
         ...
     """
     report = look()

@@ -155,10 +155,9 @@ def pressure(context: Context, *, json: bool = False) -> Iterator[str]:
     Examples:
         > pressure
         ...
-        pressure ... 10 s ... normal
-        ...
-        load...
-        ...
+        load ... (1, 5, 15 min) on ... processors, ... tasks
+        user ... %, system ... %, interrupts ... %, waiting ... %, stolen ... %, idle ... %
+        now ... run and ... wait for a disk...
     """
     report = look()
     if json:
@@ -187,10 +186,8 @@ def _lines(report: Report) -> Iterator[str]:
             f"load {one:.2f} {five:.2f} {fifteen:.2f} (1, 5, 15 min) on {report.processors} "
             f"processors, {tasks} tasks\n"
         )
-    yield (
-        ", ".join(f"{name} {percent(share)}" for name, share in report.shares.items())
-        + f"; {report.running} run, {report.blocked} wait\n"
-    )
+    yield ", ".join(f"{name} {share:.0f} %" for name, share in report.shares.items()) + "\n"
+    yield f"now {report.running} run and {report.blocked} wait for a disk\n"
     yield from _group_lines(report)
 
 

@@ -184,7 +184,7 @@ def who(context: Context, *, json: bool = False) -> Iterator[str]:
 
     Examples:
         > who
-        ...
+        ...logged in...
     """
     report = look()
     if json:
@@ -194,9 +194,7 @@ def who(context: Context, *, json: bool = False) -> Iterator[str]:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield from findings(
-        wrong(report), "Nobody is logged in." if not report.logins else "Nothing unusual."
-    )
+    yield from findings(wrong(report), f"{len(report.logins) or 'Nobody'} logged in.")
     yield from table(
         [
             Column("USER", least=8),

@@ -23,7 +23,7 @@ class Complaint(NamedTuple):
 
 
 def _complaint(name: str, rank: int, pattern: str, meaning: str) -> Complaint:
-    return Complaint(name, rank, re.compile(pattern), meaning)
+    return Complaint(name, rank, re.compile(pattern, re.DOTALL), meaning)
 
 
 # The first that fits counts. Crashes are first: a program cannot be called what is said of it.
@@ -32,7 +32,8 @@ COMPLAINTS: Final = (
         "crash",  # arch/x86/mm/fault.c, arch/x86/kernel/traps.c; behind the program's name
         4,
         r"^.{1,16}\[\d+\]:? (?:segfault at [0-9a-f]+ ip |general protection fault ip:"
-        r"|traps: |bad frame in |trap invalid opcode ip:)|^traps: .{1,16}\[\d+\] ",
+        r"|traps: |bad frame in |trap invalid opcode ip:)"
+        r"|^traps: .{1,16}\[\d+\] (?:trap |general protection )",
         "a program crashed",
     ),
     _complaint(
@@ -161,7 +162,7 @@ def classify(record: Record) -> Complaint | None:
     return OTHER if record.level < WARNING else None
 
 
-_CRASHED: Final = re.compile(r"^(?:traps: )?(.{1,16})\[\d+\]")
+_CRASHED: Final = re.compile(r"^(?:traps: )?(.{1,16})\[\d+\]", re.DOTALL)
 
 
 def crashed(record: Record) -> str:

@@ -57,10 +57,15 @@ class Activity(NamedTuple):
     oom_kills: int
 
 
+def _lines(data: bytes) -> list[bytes]:
+    """Return whole lines: the number at the end of a cut one would be a wrong one."""
+    return data.split(b"\n", _LINES_MAX)[:-1]
+
+
 def parse_meminfo(data: bytes) -> Memory:
     """Read /proc/meminfo's text. A value that is not there is 0; kernels differ in their lists."""
     kib = {}
-    for line in data.split(b"\n", _LINES_MAX)[:_LINES_MAX]:
+    for line in _lines(data):
         name, _, rest = line.partition(b":")
         kib[name] = max(0, reading.number(rest.removesuffix(b" kB")) or 0)
 
@@ -93,7 +98,7 @@ def parse_meminfo(data: bytes) -> Memory:
 def parse_vmstat(data: bytes) -> Activity:
     """Read /proc/vmstat's text. A counter that is not there is 0."""
     counters = {}
-    for line in data.split(b"\n", _LINES_MAX)[:_LINES_MAX]:
+    for line in _lines(data):
         name, _, rest = line.partition(b" ")
         counters[name] = max(0, reading.number(rest) or 0)
     return Activity(
@@ -110,7 +115,7 @@ def parse_vmstat(data: bytes) -> Activity:
 def parse_swaps(data: bytes) -> tuple[Swap, ...]:
     """Read /proc/swaps's text. Blanks in a name are escaped by the kernel, as `\\040`."""
     found = []
-    for line in data.split(b"\n", _LINES_MAX)[1:_LINES_MAX]:
+    for line in _lines(data)[1:]:
         fields = line.split()
         if len(fields) < _SWAP_FIELDS:
             continue

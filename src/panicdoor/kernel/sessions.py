@@ -184,10 +184,14 @@ def socket_inodes(pid: int, root: str = tasks.PROC) -> tuple[int, ...]:
     found = []
     folder = f"{root}/{pid}/fd"
     try:
-        links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)[:LINKS_MAX]]
+        entries = os.listdir(folder)[:LINKS_MAX]
     except OSError:
         return ()
-    for link in links:
+    for entry in entries:
+        try:
+            link = os.readlink(f"{folder}/{entry}")
+        except OSError:
+            continue
         inode = reading.number(link[8:-1]) if link.startswith("socket:[") else None
         if inode is not None:
             found.append(inode)

@@ -23,7 +23,7 @@ PIDS_MAX: Final = 50_000  # processes looked at: some 4 s of a processor, 8 MiB 
 THREADS_MAX: Final = 500  # threads of one process
 COMMAND_MAX: Final = 4096  # bytes of a command line
 
-_STAT_FIELDS: Final = 22  # after the name, up to and with rss
+_STAT_FIELDS: Final = 23  # after the name, up to rss and one more: a cut number is a wrong one
 _KIB: Final = 1024
 _VALUE_MAX: Final = 40  # characters that are looked at for a number
 

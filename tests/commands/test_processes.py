@@ -1,0 +1,226 @@
+"""The command processes: real ones, stuck ones, dead ones, and names meant to deceive."""
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from tests.commands.asking import document, is_an_observer, parts, screen
+from tests.kernel.test_tasks import child
+
+from panicdoor.commands import processes
+from panicdoor.commands.processes import Process, Report, look, wrong
+from panicdoor.errors import CommandError
+from panicdoor.kernel import cgroups, tasks
+
+QUIET = Report({"S": 3}, 3, 4, 32768, 1.0, (), 0, (), 0, {}, {0: 4}, ())
+STUCK = tasks.Stat(2**22 + 1, "nfsd\x1b[2J", "D", 1, 0, False, 5, 1, 100, 0)
+
+
+def test_it_only_looks() -> None:
+    is_an_observer("processes")
+
+
+def test_the_screen_fits() -> None:
+    text = screen("processes")
+    assert text.count("\n") <= 24
+    assert " PID   PPID" in text or "PID  PPID" in text
+
+
+def test_numbers_agree_with_the_kernel() -> None:
+    before = len(tasks.pids()[0])
+    said = document("processes")
+    after = len(tasks.pids()[0])
+    assert sum(said["states"].values()) == pytest.approx((before + after) / 2, abs=20)
+    assert said["threads"] >= sum(said["states"].values())
+    with open("/proc/sys/kernel/pid_max") as file:
+        assert said["limit"] <= int(file.read())
+    assert len(said["processes"]) <= processes.ROWS_MAX
+    assert os.getpid() not in [process["pid"] for process in said["processes"]]
+    assert set(said["processes"][0]) == {
+        "pid", "name", "state", "parent", "uid", "threads", "cpu", "rss", "age", "stuck",
+        "waits_in",
+    }  # fmt: skip
+
+
+def test_a_busy_process_is_found_with_its_share() -> None:
+    pid = os.fork()
+    if not pid:
+        while True:
+            pass
+    try:
+        time.sleep(0.05)
+        before = tasks.stat(pid), time.monotonic()
+        (busy,) = [process for process in look().shown if process.stat.pid == pid]
+        after = tasks.stat(pid), time.monotonic()
+        assert before[0] is not None
+        assert after[0] is not None
+        used = (after[0].ticks - before[0].ticks) / tasks.HZ / (after[1] - before[1])
+        assert busy.cpu == pytest.approx(100 * used, abs=35)  # ticks, and a machine that is shared
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("name", [b"x) R 1\n(", b"\x1b]0;x\x07\xff", b"a\\x41"])
+def test_hostile_names_are_harmless_and_can_be_asked_for(name: bytes) -> None:
+    with child(name) as pid:
+        (said,) = [one for one in document("processes")["processes"] if one["pid"] == pid]
+        assert (said["state"], said["parent"]) == ("S", os.getpid())
+        text = screen(f"processes '{said['name']}'", wide=True)
+        assert f"asking {pid} ({said['name']}) ...\n" in text
+
+
+def test_one_by_pid() -> None:
+    with child(b"x) R 1\n(") as pid:
+        found = parts(f"processes {pid}")
+        text = "".join(found)
+        assert text.startswith(f"{pid} (x) R 1\\x0a()\n")
+        assert "state     S, waits in " in text
+        assert f"parent    {os.getpid()} (" in text
+        assert f"({os.getuid()})\n" in text
+        said = document(f"processes {pid}")
+        assert (said["pid"], said["state"], said["status"]["uid"]) == (pid, "S", os.getuid())
+        assert "command" not in said["facts"]
+
+
+def test_what_may_wait_comes_last_and_says_whom_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def hang(pid: int) -> str | None:
+        asked.append(pid)
+        raise InterruptedError  # where a real one would not come back
+
+    monkeypatch.setattr(tasks, "command_line", hang)
+    with child() as pid:
+        said = iter(processes.processes(None, str(pid)))  # type: ignore[arg-type]
+        text = ""
+        while not asked:
+            try:
+                text += next(said)
+            except InterruptedError:
+                break
+        assert asked == [pid]
+        assert text.endswith(f"asking {pid} (sleeper) ...\n")
+        assert "memory" in text
+
+
+def test_stuck_ones_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    calm = STUCK._replace(pid=2, state="S", name="calm")
+    thread = STUCK._replace(pid=3, state="S", kernel=True)
+    text = "".join(processes._commands([STUCK, thread, calm]))
+    assert text.index("asking 2 (calm)") < text.index(f"asking {STUCK.pid} (nfsd\\x1b[2J)")
+    assert "asking 3" not in text
+
+
+def test_command_lines_are_bounded_and_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "command_line", lambda pid: "\x1b" * tasks.COMMAND_MAX)
+    monkeypatch.setattr(tasks, "program", lambda pid: "/bin/\n")
+    calm = STUCK._replace(state="S")
+    found = list(processes._commands([calm] * 25))
+    assert all(len(part) <= 3072 and part.isascii() for part in found)
+    assert "".join(found).count("asking") == processes.COMMANDS_MAX
+    assert "".join(found).endswith("(15 more command lines left out)\n")
+    assert "program   /bin/\\x0a\n" in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        ("nosuchprocess", "no process is called nosuchprocess now"),
+        ("4194399", "no process has the pid 4194399 now"),
+        ("9" * 300, "no process has the pid"),
+        ("'" + "x" * 200 + "'", "no process is called xxx"),
+    ],
+)
+def test_who_is_not_there(which: str, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        parts(f"processes {which}")
+
+
+def test_one_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [STUCK, None]
+    monkeypatch.setattr(tasks, "stat", lambda pid: found.pop(0))
+    monkeypatch.setattr(processes, "INTERVAL_S", 0)
+    with pytest.raises(CommandError, match="has just ended"):
+        list(processes._one(STUCK.pid, json=False))
+
+
+def test_nothing_is_wrong_on_a_quiet_host() -> None:
+    assert list(wrong(QUIET)) == []
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (replace(QUIET, threads=30000), "30000 tasks of 32768 that the kernel allows (92 %"),
+        (
+            replace(QUIET, groups=(cgroups.Limit("/x", 10, 10, 5, 0),)),
+            "group /x has 10 of its 10 tasks; 5 forks were refused",
+        ),
+        (
+            replace(QUIET, stuck=(STUCK,), stuck_count=9),
+            "9 wait in the kernel and cannot be killed (D): "
+            f"{STUCK.pid} (nfsd\x1b[2J) in ? and 8 more",
+        ),
+        (
+            replace(QUIET, uncollected={2**22 + 1: 12}),
+            f"dead processes (Z) that nobody collects: 12 of {2**22 + 1} (?)",
+        ),
+        (replace(QUIET, forks=900.0), "900 new processes per second (normal below 500)"),
+    ],
+)
+def test_what_is_wrong(report: Report, said: str) -> None:
+    (found,) = wrong(report)
+    assert found.startswith(said)
+    text = "".join(processes._lines(report))
+    assert text.isascii()
+    assert text.startswith("! ")
+    assert max(map(len, text.split("\n"))) <= 80
+
+
+def test_a_few_dead_ones_are_told_but_no_finding() -> None:
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        pids.append(pid)
+    try:
+        time.sleep(0.05)
+        report = look()
+        assert report.uncollected[os.getpid()] >= 3
+        assert report.states["Z"] >= 3
+        few = replace(report, uncollected={os.getpid(): 3})
+        assert not [said for said in wrong(few) if "Z" in said]
+        assert f"not collected (Z): 3 of {os.getpid()}" in "".join(processes._lines(few))
+    finally:
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+
+def test_stuck_is_who_waits_and_does_nothing() -> None:
+    first = {7: (100, 5, "D", time.monotonic() - 0.2)}
+    tally = processes._Tally(first, "")
+    still = STUCK._replace(pid=7)
+    assert tally._compare(still).stuck
+    for other in (
+        still._replace(state="S"),
+        still._replace(ticks=6),
+        still._replace(started=101),
+        still._replace(pid=8),
+    ):
+        assert not tally._compare(other).stuck
+    assert tally._compare(still._replace(ticks=15)).cpu == pytest.approx(50, rel=0.1)
+
+
+def test_the_worst_come_first_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = look(most=3)
+    assert len(report.shown) == 3
+    assert report.more == report.processes - 3 - 1  # this one looks
+    order = [(p.stuck, p.cpu, p.stat.rss) for p in report.shown]
+    assert order == sorted(order, reverse=True)
+    rows = tuple(Process(STUCK._replace(pid=n), 0.0, True) for n in range(20))
+    text = "".join(processes._lines(replace(QUIET, shown=rows, more=100)))
+    assert "WAITS IN" in text
+    assert "(105 more processes left out)\n" in text

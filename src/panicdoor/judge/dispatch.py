@@ -51,10 +51,13 @@ class Record:
 
 Steps = Generator[Part | Errand | Resume | Record, Outcome | None, None]
 
+NO_GRANTS: Final = Policy(())
 RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
 
 
-def dispatch(ask: Ask, context: Context, policy: Policy, speaker: Speaker | None) -> Steps:
+def dispatch(
+    ask: Ask, context: Context, policy: Policy = NO_GRANTS, speaker: Speaker | None = None
+) -> Steps:
     """Judge one request, of `speaker` or of a stranger, and see it through."""
     if ask.order:
         yield Part("refused: this door takes no orders yet\n", end=True, code=1)

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.commands.asking import document, is_an_observer, parts, screen
@@ -31,7 +32,7 @@ def test_numbers_agree_with_the_kernel() -> None:
     before = len(tasks.pids()[0])
     said = document("processes")
     after = len(tasks.pids()[0])
-    assert sum(said["states"].values()) == pytest.approx((before + after) / 2, abs=20)
+    assert sum(said["states"].values()) == pytest.approx((before + after) / 2, abs=100)
     assert said["threads"] >= sum(said["states"].values())
     with open("/proc/sys/kernel/pid_max") as file:
         assert said["limit"] <= int(file.read())
@@ -177,6 +178,35 @@ def test_what_is_wrong(report: Report, said: str) -> None:
     assert text.isascii()
     assert text.startswith("! ")
     assert max(map(len, text.split("\n"))) <= 80
+
+
+def test_a_process_that_is_really_stuck(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pid = os.fork()
+    if not pid:
+        # posix_spawn(3) waits in state D until its child has a program, and that waits for us.
+        actions = [(os.POSIX_SPAWN_OPEN, 0, str(pipe), os.O_RDONLY, 0)]
+        os.posix_spawn("/bin/true", ["true"], {}, file_actions=actions)
+        os._exit(0)
+    try:
+        for _ in range(200):
+            stat = tasks.stat(pid)
+            if stat is not None and stat.state == "D":
+                break
+            time.sleep(0.01)
+        else:
+            pytest.skip("this C library does not let posix_spawn wait in state D")
+        report = look()
+        assert report.shown[0].stat.pid == pid
+        (said,) = [said for said in wrong(report) if "(D)" in said]
+        assert f"{pid} (" in said
+        assert document("processes")["processes"][0]["stuck"]
+        assert f"stuck     {pid} in " in screen(f"processes {pid}", wide=True)
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # wakes the reader
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
 def test_a_few_dead_ones_are_told_but_no_finding() -> None:

@@ -1,6 +1,7 @@
 """The command memory: the numbers of this host, and what it says of hosts in trouble."""
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,14 @@ def test_this_process_is_found_with_what_it_has() -> None:
     assert report.owners == tuple(
         sorted(report.owners, key=lambda o: o.rss + o.swapped, reverse=True)
     )
+
+
+def test_the_second_look_waits_only_for_what_is_left() -> None:
+    before = memory.begin()
+    time.sleep(memory.INTERVAL_S)
+    began = time.monotonic()
+    assert look(before).disk_faults >= 0
+    assert time.monotonic() - began < memory.INTERVAL_S
 
 
 def test_nothing_is_wrong_on_a_quiet_host(quiet: Report) -> None:

@@ -1,6 +1,7 @@
 """The command pressure: this host's, and what it says of hosts that wait."""
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,14 @@ def test_the_document_agrees_with_the_kernel() -> None:
     assert said["processors"] == os.cpu_count()
     assert sum(said["shares"].values()) == pytest.approx(100, abs=1)
     assert set(said["pressure"]) == set(kernel.RESOURCES)
+
+
+def test_the_second_look_waits_only_for_what_is_left() -> None:
+    before = pressure.begin()
+    time.sleep(pressure.INTERVAL_S)
+    began = time.monotonic()
+    assert pressure.look(before).running >= 1
+    assert time.monotonic() - began < pressure.INTERVAL_S
 
 
 def test_nothing_is_wrong_on_a_quiet_host() -> None:

@@ -139,6 +139,14 @@ def test_who_is_not_there(which: str, said: str) -> None:
         parts(f"processes {which}")
 
 
+def test_the_second_look_waits_only_for_what_is_left() -> None:
+    before = processes.begin()
+    time.sleep(processes.INTERVAL_S)
+    began = time.monotonic()
+    assert look(before).processes > 1
+    assert time.monotonic() - began < processes.INTERVAL_S
+
+
 def test_one_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [STUCK, None]
     monkeypatch.setattr(tasks, "stat", lambda pid: found.pop(0))

@@ -94,10 +94,25 @@ def _share(part: int, whole: int) -> float:
     return 100 * part / whole if whole else 0.0
 
 
-def look() -> Report:
-    """Look at the host's memory: some 0.2 s, and 40 microseconds for each process."""
+class Before(NamedTuple):
+    """The first look: the counters, and when that was."""
+
+    activity: meminfo.Activity
+    at: float
+
+
+def begin() -> Before:
+    """Take the first look, so that several commands can wait at once. Raises CommandError."""
     try:
-        before, began = meminfo.activity(), time.monotonic()
+        return Before(meminfo.activity(), time.monotonic())
+    except OSError as error:
+        raise CommandError(f"/proc does not answer: {error.strerror}") from error
+
+
+def look(before: Before | None = None) -> Report:
+    """Look at the host's memory: 40 microseconds for each process, and 0.2 s after `before`."""
+    before = before or begin()
+    try:
         memory = meminfo.memory()
         found, more = tasks.pids()
     except OSError as error:
@@ -105,16 +120,16 @@ def look() -> Report:
     tally = _Tally()
     owners = heapq.nlargest(OWNERS_MAX, tally.owners(found), key=lambda o: o.rss + o.swapped)
     groups, groups_more = _groups()
-    time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - began)))
+    time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
     after = meminfo.activity()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - before.at
     return Report(
         memory,
         meminfo.swaps(),
         after,
-        (after.swapped_in - before.swapped_in) * tasks.PAGE / seconds,
-        (after.swapped_out - before.swapped_out) * tasks.PAGE / seconds,
-        (after.major_faults - before.major_faults) / seconds,
+        (after.swapped_in - before.activity.swapped_in) * tasks.PAGE / seconds,
+        (after.swapped_out - before.activity.swapped_out) * tasks.PAGE / seconds,
+        (after.major_faults - before.activity.major_faults) / seconds,
         tuple(owners),
         more + tally.number - len(owners),
         tally.together(),

@@ -62,19 +62,34 @@ class Report:
     groups_more: bool
 
 
-def look() -> Report:
-    """Look for 0.2 s, and some 50 microseconds for each control group. Raises CommandError."""
+class Before(NamedTuple):
+    """The first look: what the processors had done, and when that was."""
+
+    work: kernel.Work
+    at: float
+
+
+def begin() -> Before:
+    """Take the first look, so that several commands can wait at once. Raises CommandError."""
     try:
-        before, began = kernel.work(), time.monotonic()
+        return Before(kernel.work(), time.monotonic())
+    except OSError as error:
+        raise CommandError(f"/proc does not answer: {error.strerror}") from error
+
+
+def look(before: Before | None = None) -> Report:
+    """Look again 0.2 s after `before`; 50 microseconds for each group. Raises CommandError."""
+    before = before or begin()
+    try:
         resources = {resource: kernel.system(resource) for resource in kernel.RESOURCES}
         groups, groups_more = _groups()
-        time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - began)))
+        time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
         after = kernel.work()
     except OSError as error:
         raise CommandError(f"/proc does not answer: {error.strerror}") from error
-    ticks = max(1, after.ticks - before.ticks)
+    ticks = max(1, after.ticks - before.work.ticks)
     shares = {
-        name: 100 * max(0, getattr(after, name) - getattr(before, name)) / ticks
+        name: 100 * max(0, getattr(after, name) - getattr(before.work, name)) / ticks
         for name in ("user", "system", "interrupts", "waiting", "stolen", "idle")
     }
     return Report(

@@ -1,64 +1,371 @@
-"""A door without ssh says so to every ssh client, in a line that the client shows, and closes."""
+"""Real ssh clients: commands, consoles, and everything that is refused with a sentence."""
 
+import asyncio
+import re
 import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
-from tests.clients.programs import piped, run
-from tests.running import LOOPBACK, Door, read_all
+from tests.clients.programs import Conversation, need, piped, run, terminal
+from tests.logins import SSH, People, inhabited
+from tests.running import LOOPBACK, read_all
 
-LINE = "This door has no ssh yet. Send a zero byte, or connect with telnet."
-SSH = ("ssh", "-v", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes")
+PONG = re.compile(rb"pong from web1, [-0-9: ]+ UTC\n")
 
 
-@pytest.mark.parametrize("host", [LOOPBACK, "::1"])
-def test_openssh_shows_the_line_and_ends(house: Door, host: str) -> None:
-    done = run(*SSH, "-p", str(house.port), f"nobody@{host}", "true", seconds=5)
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
+    """A door with alice, who may repair, bob, who may too, and carol, who may nothing."""
+    need("ssh", "ssh-keygen")
+    with inhabited(tmp_path_factory.mktemp("people") / "house") as found:
+        yield found
+
+
+def ask(
+    people: People, name: str, *words: str, key: str = "", options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    return run(*people.ssh(name, *options, key=key), *words)
+
+
+# Commands
+
+
+@pytest.mark.parametrize("name", ["alice", "bob", "carol"])
+def test_a_command(people: People, name: str) -> None:
+    done = ask(people, name, "ping")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert PONG.fullmatch(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("ping", 0, b""),
+        ("forbidden", 1, b"refused: forbidden needs 2 signatures"),
+        ("fail", 1, b"it cannot be done"),
+        ("nonesuch", 2, b"no command 'nonesuch'; type: help"),
+        ("ping --json", 2, b"ping knows no '--json'"),
+        ("'ping", 2, b"column 1"),
+    ],
+)
+def test_exit_codes(people: People, words: str, code: int, said: bytes) -> None:
+    done = ask(people, "alice", words)
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+def test_who_may_what(people: People) -> None:
+    assert b"no grant lets bob run forbidden" in ask(people, "bob", "forbidden").stderr
+    assert b"no grant lets carol run forbidden" in ask(people, "carol", "forbidden").stderr
+    journal = (people.door.directory / "journal").read_text()
+    assert '"by":"bob"' in journal
+    assert '"do":"forbidden"' in journal
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("bob", "alice"), ("root", "alice"), ("alice", "mallory"), ("mallory", "")]
+)
+def test_nobody_else_gets_in(people: People, name: str, key: str) -> None:
+    done = ask(people, name, "ping", key=key)
     assert done.returncode == 255
-    said = done.stderr.decode("ascii")
-    assert f"kex_exchange_identification: banner line 0: {LINE}" in said
-    assert "banner line 1" not in said
-    assert "reset" not in said.lower()
-
-
-def test_plink_ends(house: Door) -> None:
-    done = run("plink", "-ssh", "-batch", "-P", str(house.port), f"nobody@{LOOPBACK}", seconds=5)
-    assert done.returncode != 0
-    assert done.stderr
-
-
-def test_keyscan_ends(house: Door) -> None:
-    done = run("ssh-keyscan", "-T", "2", "-p", str(house.port), LOOPBACK, seconds=5)
+    assert b"Permission denied (publickey)" in done.stderr
     assert done.stdout == b""
 
 
-@pytest.mark.parametrize("banner", [b"SSH-2.0-x\r\n", b"SSH-1.5-x\n", b"SSH-2.0-x\r\n" + b"\0" * 1000])
-def test_a_banner_gets_one_line_and_no_reset(house: Door, banner: bytes) -> None:
-    with socket.create_connection((LOOPBACK, house.port), 5) as client:
-        client.sendall(banner)
-        assert read_all(client) == f"{LINE}\r\n".encode()
+def test_rsa_with_sha1_does_not_get_in(people: People) -> None:
+    options = ("-o", "PubkeyAcceptedAlgorithms=ssh-rsa")
+    assert ask(people, "bob", "ping", options=options).returncode == 255
 
 
-def test_a_late_banner(house: Door) -> None:
-    """One that was held up longer than the door waits: the line comes after the greeting."""
-    with piped("nc", LOOPBACK, str(house.port)) as client:
-        client.until("Door key SHA256:")
-        client.until("\n")
-        client.send(b"SSH-2.0-late\r\n")
-        assert client.until("\n") == f"{LINE}\n"
+def test_many_parts_and_a_reader_that_stops(people: People) -> None:
+    done = ask(people, "alice", "count", "3000")
+    assert done.stdout.split() == [str(n).encode() for n in range(1, 3001)]
+    with piped(*people.ssh("alice"), "count", "100000000") as slow:
+        slow.until("\n1000\n")
+        assert ask(people, "alice", "ping").returncode == 0
+        assert people.door.documented()
 
 
-def test_a_late_openssh(house: Door, tmp_path: object) -> None:
-    """A real ssh whose first words reach the door only after the greeting."""
-    late = f"bash -c 'read -r line; exec 3<>/dev/tcp/{LOOPBACK}/{house.port}; read -r first <&3;"
-    late += " printf \"%s\\n\" \"$first\"; printf \"%s\\n\" \"$line\" >&3; cat <&3'"
-    done = run(*SSH, "-o", f"ProxyCommand={late}", "nobody@door", "true", seconds=8)
-    said = done.stderr.decode("ascii")
-    assert "banner line 0: panicdoor of web1" in said
-    assert f": {LINE}" in said
+def test_a_command_ends_with_its_client(people: People) -> None:
+    with piped(*people.ssh("alice"), "count", "100000000") as client:
+        client.until("\n100\n")
+    assert ask(people, "alice", "count", "2").stdout == b"1\n2\n"
+
+
+def test_lines_from_a_pipe(people: People) -> None:
+    done = run(*people.ssh("alice", "-T"), data=b"# first\nping\n\nnonesuch\nping")
+    assert len(PONG.findall(done.stdout)) == 2
+    assert b"no command 'nonesuch'" in done.stderr
+    assert done.returncode == 0
+    done = run(*people.ssh("alice", "-T"), data=b"ping\n" * 500 + b"nonesuch\n")
+    assert len(PONG.findall(done.stdout)) == 500
+    assert done.returncode == 2
+
+
+def test_a_line_without_end(people: People) -> None:
+    done = run(*people.ssh("alice", "-T"), data=b"x" * 100_000)
+    assert done.returncode == 2
+    assert b"1024 characters" in done.stderr
+
+
+def test_rekeying(people: People) -> None:
+    done = ask(people, "alice", "count", "20000", options=("-o", "RekeyLimit=16K"))
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"\n20000\n")
+
+
+# Refused with a sentence
+
+
+def test_no_files(people: People, tmp_path: Path) -> None:
+    source = tmp_path / "x"
+    source.write_bytes(b"x")
+    who = f"alice@{LOOPBACK}:/tmp/x"
+    common = (*SSH[1:], "-i", str(people.key("alice")), "-P", str(people.door.port))
+    for command in (
+        ("scp", *common, str(source), who),
+        ("scp", "-O", *common, str(source), who),
+        ("sftp", *common, who),
+    ):
+        done = run(*command)
+        assert done.returncode
+        assert b"no files are copied here" in done.stderr
+
+
+def test_no_ports(people: People) -> None:
+    target = f"{LOOPBACK}:{people.door.port}"
+    done = ask(people, "alice", options=("-W", target, "-o", "LogLevel=INFO"))
     assert done.returncode == 255
+    assert b"forwards nothing; go through another host with: ssh -J" in done.stderr
+    done = ask(people, "alice", "ping", options=("-R", "0:localhost:22", "-o", "LogLevel=INFO"))
+    assert b"remote port forwarding failed" in done.stderr
 
 
-def test_ssh_inside_tls(house: Door) -> None:
-    proxy = f"openssl s_client -quiet -connect {LOOPBACK}:{house.port}"
-    done = run(*SSH, "-o", f"ProxyCommand={proxy}", "nobody@door", "true", seconds=8)
-    assert b"ssh inside TLS is not spoken here: use ssh without TLS." in done.stderr
+def test_no_agent_and_no_x11(people: People) -> None:
+    need("ssh-agent")
+    done = run("ssh-agent", *people.ssh("alice", "-A"), "ping")
+    assert PONG.fullmatch(done.stdout)
+    assert b"nothing here uses it. Use ssh -a." in done.stderr
+    done = run("env", "DISPLAY=:9", *people.ssh("alice", "-Y"), "ping")
+    assert PONG.fullmatch(done.stdout)
+    assert b"no X11 here" in done.stderr
+
+
+# Consoles
+
+
+@contextmanager
+def console(people: People, name: str, *options: str) -> Iterator[Conversation]:
+    with terminal(*people.ssh(name, "-tt", *options)) as client:
+        client.until("> ")
+        yield client
+
+
+def test_a_console(people: People) -> None:
+    with terminal(*people.ssh("alice", "-tt")) as client:
+        greeting = client.until("alice@web1 recover> ")
+        assert "panicdoor of web1. You are alice from 127.0.0.1" in greeting
+        client.send(b"ping\r")
+        assert "pong from web1" in client.until("alice@web1 recover> ")
+        client.send(b"nonesuch\r")
+        assert "no command 'nonesuch'; type: help" in client.until("recover> ")
+        client.send(b"exit\r")
+        client.end()
+        assert client.process.returncode == 2
+
+
+def test_ctrl_d_leaves(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"\x04")
+        client.end()
+        assert client.process.returncode == 0
+
+
+def test_carol_is_told_that_she_may_nothing(people: People) -> None:
+    with terminal(*people.ssh("carol", "-tt")) as client:
+        assert "No grant of this door" in client.until("carol@web1 public> ")
+
+
+def test_completion(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"pi\t\r")
+        assert "pong from web1" in client.until("recover> ")
+        client.send(b"help\t pi\t\r")
+        assert "Check that the door is whole" in client.until("recover> ")
+        client.send(b"\t")
+        said = client.until("recover> ")
+        assert "about" in said
+        assert "exit" in said
+
+
+def test_history_and_editing(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"pong\x7f\x7f\x7fing\r")
+        assert "pong from" in client.until("recover> ")
+        client.send(b"nonesuch\r")
+        client.until("recover> ")
+        client.send(b"\x1b[A\x1b[A\r")
+        assert "pong from" in client.until("recover> ")
+
+
+def test_ctrl_c_ends_the_command_and_nothing_else(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"count 100000000\r")
+        client.until("-- more")
+        client.send(b"a")
+        client.until("\n500\n")
+        client.send(b"\x03")
+        client.until("recover> ")
+        client.send(b"ping\r")
+        assert "pong from web1" in client.until("recover> ")
+        client.send(b"half a li\x03")
+        assert "^C" in client.until("recover> ")
+        client.send(b"ping\r")
+        assert "pong from web1" in client.until("recover> ")
+
+
+def test_pages(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"count 60\r")
+        assert client.until("-- more").count("\n") == 24
+        client.send(b" ")
+        page = client.until("-- more")
+        assert "24\n25\n" in page
+        assert "\n46\n" in page
+        client.send(b"q")
+        client.until("recover> ")
+        assert "\n60\n" not in client.seen
+        client.send(b"count 60\r")
+        client.until("-- more")
+        client.send(b"a")
+        assert client.until("recover> ").endswith("60\nalice@web1 recover> ")
+
+
+def test_colours_are_for_terminals_that_have_them(people: People) -> None:
+    coloured = "\x1b[33mrecover"
+    with terminal("env", "TERM=xterm", *people.ssh("alice", "-tt")) as client:
+        assert coloured in client.until("> ")
+    with terminal(
+        "env", "TERM=xterm", "NO_COLOR=1", *people.ssh("alice", "-tt", "-o", "SendEnv=NO_COLOR")
+    ) as client:
+        assert coloured not in client.until("> ")
+
+
+def test_a_command_in_a_terminal(people: People) -> None:
+    with terminal(*people.ssh("alice", "-tt"), "count", "100000000") as client:
+        client.until("\n100\n")
+        client.send(b"\x03")
+        client.end()
+        assert client.process.returncode == 1
+
+
+# Banners
+
+
+def test_a_late_banner(people: People) -> None:
+    """An ssh whose first words reach the door only after the greeting gets in all the same."""
+    port = people.door.port
+    late = f"bash -c 'read -r line; exec 3<>/dev/tcp/{LOOPBACK}/{port}; read -r first <&3;"
+    late += ' printf "%%s\\n" "$first"; printf "%%s\\n" "$line" >&3; cat <&3 & cat >&3\''
+    done = ask(people, "alice", "ping", options=("-o", f"ProxyCommand={late}"))
+    assert PONG.fullmatch(done.stdout)
+
+
+@pytest.mark.parametrize("banner", [b"SSH-1.5-x\n", b"SSH-2.0-x\r\n" + b"\0" * 1000])
+def test_what_is_no_ssh_is_let_go(people: People, banner: bytes) -> None:
+    with socket.create_connection((LOOPBACK, people.door.port), 5) as client:
+        client.sendall(banner)
+        client.settimeout(5)
+        assert read_all(client).startswith(b"SSH-2.0-panicdoor\r\n")
+
+
+def test_keyscan_sees_the_doors_key(people: People) -> None:
+    done = run("ssh-keyscan", "-T", "2", "-p", str(people.door.port), LOOPBACK)
+    public = (people.door.directory / "identity.pub").read_bytes().split()[1]
+    assert public in done.stdout
+
+
+def test_a_flood_of_half_open_connections(people: People) -> None:
+    """Strangers fill their pool, and somebody with a key still gets in."""
+    flood = []
+    try:
+        for _ in range(400):
+            client = socket.create_connection((LOOPBACK, people.door.port), 5)
+            client.sendall(b"SSH-2.0-flood\r\n")
+            flood.append(client)
+        begun = time.monotonic()
+        assert ask(people, "alice", "ping").returncode == 0
+        assert time.monotonic() - begun < 3
+        assert people.door.documented()
+    finally:
+        for client in flood:
+            client.close()
+
+
+# Other clients: their logins do not name the host, so they may look and no more
+
+
+def test_plink(people: People, tmp_path: Path) -> None:
+    need("plink", "puttygen")
+    key = tmp_path / "alice.ppk"
+    run("puttygen", str(people.key("alice")), "-o", str(key))
+    public = (people.door.directory / "identity.pub").read_text()
+    fingerprint = subprocess.run(
+        ["ssh-keygen", "-lf", "-"], input=public, text=True, capture_output=True, check=True
+    ).stdout.split()[1]
+    plink = ("plink", "-ssh", "-batch", "-P", str(people.door.port), "-i", str(key))
+    who = ("-hostkey", fingerprint, f"alice@{LOOPBACK}")
+    done = run(*plink, *who, "ping")
+    assert PONG.fullmatch(done.stdout)
+    done = run(*plink, *who, "forbidden")
+    assert done.returncode == 1
+    assert b"needs more than observe" in done.stderr
+    assert b"OpenSSH 8.9" in done.stderr
+    with terminal(*plink, "-t", *who) as client:
+        assert "Observe only" in client.until("alice@web1")
+        assert "observe" in client.until("> ")
+
+
+def test_dbclient(people: People, tmp_path: Path) -> None:
+    need("dbclient", "dropbearconvert")
+    key = tmp_path / "alice.db"
+    run("dropbearconvert", "openssh", "dropbear", str(people.key("alice")), str(key))
+    base = ("dbclient", "-y", "-y", "-i", str(key), "-p", str(people.door.port))
+    done = run(*base, f"alice@{LOOPBACK}", "ping")
+    assert PONG.fullmatch(done.stdout)
+    done = run(*base, f"alice@{LOOPBACK}", "forbidden")
+    assert done.returncode == 1
+    assert b"needs more than observe" in done.stderr
+
+
+def test_paramiko(people: People) -> None:
+    paramiko = pytest.importorskip("paramiko", reason="paramiko is not installed")
+    with paramiko.SSHClient() as client:
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(
+            LOOPBACK, people.door.port, "alice", key_filename=str(people.key("alice")),
+            look_for_keys=False, allow_agent=False,
+        )  # fmt: skip
+        _, out, _ = client.exec_command("ping")
+        assert PONG.fullmatch(out.read())
+        assert out.channel.recv_exit_status() == 0
+
+
+def test_asyncssh(people: People) -> None:
+    async def visit() -> Any:
+        async with asyncssh.connect(
+            LOOPBACK, people.door.port, username="alice", known_hosts=None, config=None,
+            client_keys=[str(people.key("alice"))], agent_path=None,
+        ) as client:  # fmt: skip
+            many = [client.run("ping") for _ in range(8)]
+            return await asyncio.gather(*many), await client.run("forbidden")
+
+    pongs, refused = asyncio.run(visit())
+    assert all(PONG.fullmatch(str(done.stdout).encode()) for done in pongs)
+    assert refused.exit_status == 1

@@ -61,6 +61,7 @@ SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
 BUSY: Final = Outcome("every worker is busy; try again\n", end=True, code=SILENT)
 
 FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
+GATES: Final = tuple(p for p, r in ROLE_OF.items() if Login in allowed(r.name, "monitor"))
 FRESHENED: Final = tuple(p for p, r in ROLE_OF.items() if Fresh in allowed("monitor", r.name))
 RUNNERS: Final = {place: Where(r.name) for place, r in ROLE_OF.items() if r.entry == "worker"}
 
@@ -178,7 +179,9 @@ class Monitor:
             return
         speaker = None
         if ask.session:
-            session = self._sessions.find(ask.session, ask.epoch)
+            # A token is good from the place that logged in, whatever another may have learned.
+            mine = sender in GATES
+            session = self._sessions.find(ask.session, ask.epoch) if mine else None
             if session is None:
                 self._end_for(ask, sender, "this session has ended; log in again\n")
                 return
@@ -392,7 +395,7 @@ class Monitor:
 
     def hello(self, message: Hello, sender: str) -> None:
         """A place has a new holder: whatever its predecessor waited for is closed."""
-        if ROLE_OF[sender].name == "ssh":
+        if sender in GATES:
             self._sessions.begin(message.epoch)
         if sender in FRONTENDS:
             for case in list(self._cases[sender].values()):

@@ -1,0 +1,258 @@
+"""Tests of the ssh process and its wires: a frontend that was taken over, and hostile handovers."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
+from tests.running import LOOPBACK, wait_for
+from tests.sshkeys import Key, ed25519_key
+
+from panicdoor.judge.sessions import HOSTBOUND, PLAIN
+from panicdoor.messages import (
+    Answer,
+    Ask,
+    Fresh,
+    Handover,
+    Hello,
+    Login,
+    Logout,
+    Message,
+    Session,
+    Sign,
+    Signed,
+    Write,
+)
+from panicdoor.orders.sshwire import Reader, string
+from panicdoor.processes.opening import open_door
+
+ALICE = ed25519_key()
+H1, H2 = b"1" * 32, b"2" * 32
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[Places]:
+    """A door that knows alice, with nobody in it."""
+    with opened(tmp_path / "first") as made:
+        directory = made.directory
+    people = f'alice namespaces="login@panicdoor" {ALICE.line()}\n'
+    (directory / "allowed_signers").write_text(people)
+    policy = (directory / "door.toml").read_text().partition("\n# [[grant]]")[0]
+    grant = '\n[[grant]]\nto = ["alice"]\nmay = ["defend"]\n'
+    (directory / "door.toml").write_text(policy + grant)
+    with reopened(directory) as found:
+        yield found
+
+
+@contextmanager
+def reopened(directory: Path) -> Iterator[Places]:
+    """Open a door that is there, as it is now."""
+    places = Places(open_door(directory, demo=True), directory, 0)
+    try:
+        yield places
+    finally:
+        places.close()
+
+
+class TakenOver:
+    """An ssh frontend that says to the monitor whatever it likes."""
+
+    def __init__(self, places: Places) -> None:
+        self.end: End = places.end("ssh", "monitor")
+        self.host = places.world.host_key.blob
+        self._ids = 0
+
+    def sign(self, hash: bytes, connection: int = 1, epoch: int = EPOCH) -> bytes:
+        self._ids += 1
+        self.end.say(Sign(self._ids, epoch, connection, hash))
+        return self.end.hear(Signed, id=self._ids).signature
+
+    def login(
+        self, user: str, key: Key, hash: bytes, *, connection: int = 1, host: bytes | None = None,
+        method: str = HOSTBOUND, algorithm: str = "", tail: bytes = b"",
+    ) -> Session:  # fmt: skip
+        body = (
+            b"\x32" + string(user.encode()) + string(b"ssh-connection") + string(method.encode())
+            + b"\x01" + string((algorithm or key.algorithm).encode()) + string(key.blob)
+        )  # fmt: skip
+        if method == HOSTBOUND:
+            body += string(self.host if host is None else host)
+        signature = key.sign(string(hash) + body) + tail
+        self._ids += 1
+        self.end.say(Login(self._ids, EPOCH, connection, body, signature, "192.0.2.7"))
+        return self.end.hear(Session, id=self._ids)
+
+    def ask(self, words: str, session: str, epoch: int = EPOCH) -> Answer:
+        self._ids += 1
+        asked = Ask(self._ids, epoch, FAR, "ssh", LOOPBACK, "", (words,), "", session)
+        self.end.say(asked)
+        return self.end.hear(Answer, id=self._ids)
+
+
+@pytest.fixture
+def taken_over(places: Places) -> TakenOver:
+    places.fill("monitor")
+    places.end("writer", "monitor")
+    found = TakenOver(places)
+    found.end.say(Hello("ssh", 1, EPOCH))
+    found.end.hear(Fresh)
+    return found
+
+
+def test_a_login_by_the_book(taken_over: TakenOver, places: Places) -> None:
+    signed = Reader(taken_over.sign(H1))
+    assert signed.string() == b"ssh-ed25519"
+    session = taken_over.login("alice", ALICE, H1)
+    assert (session.principal, session.level, session.note) == ("alice", "defend", "")
+    assert session.token
+    entries = [m for m in places.end("writer", "monitor").waiting() if isinstance(m, Write)]
+    assert [m.kind for m in entries] == ["start", "login"]
+    assert '"by":"alice"' in entries[1].fields
+    assert "pong" in taken_over.ask("ping", session.token).text
+
+
+def test_a_login_to_another_host_replayed(taken_over: TakenOver) -> None:
+    taken_over.sign(H1)
+    assert not taken_over.login("alice", ALICE, H1, host=ed25519_key().blob).token
+    session = taken_over.login("alice", ALICE, H1, method=PLAIN)
+    assert session.level == "observe"
+    assert "Observe only" in session.note
+    assert "needs more than observe" in taken_over.ask("forbidden", session.token).text
+
+
+def test_a_session_id_used_twice(taken_over: TakenOver) -> None:
+    taken_over.sign(H1)
+    assert taken_over.login("alice", ALICE, H1).token
+    assert not taken_over.login("alice", ALICE, H1).token
+    assert taken_over.sign(H1, connection=2) == b""
+    assert not taken_over.login("alice", ALICE, H1, connection=2).token
+
+
+@pytest.mark.parametrize("size", [0, 20, 65, 6144])
+def test_what_is_no_hash_is_not_signed(taken_over: TakenOver, size: int) -> None:
+    assert taken_over.sign(b"x" * size) == b""
+    assert not taken_over.login("alice", ALICE, b"x" * size).known
+
+
+def test_a_rekey_hash(taken_over: TakenOver) -> None:
+    taken_over.sign(H1)
+    assert taken_over.sign(H2)
+    assert not taken_over.login("alice", ALICE, H2).token
+
+
+def test_nobody_else(taken_over: TakenOver) -> None:
+    mallory = ed25519_key()
+    tries = (
+        ("alice", mallory, {}),
+        ("root", ALICE, {}),
+        ("alice", ALICE, {"tail": b"\0"}),
+        ("alice", ALICE, {"connection": 77}),
+        ("alice", ALICE, {"algorithm": "ssh-rsa"}),
+    )
+    for number, (user, key, other) in enumerate(tries):
+        hash = bytes([number]) * 32
+        taken_over.sign(hash, connection=number)
+        options = {"connection": number, **other}
+        assert not taken_over.login(user, key, hash, **options).token  # type: ignore[arg-type]
+
+
+def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
+    for i in range(1000):
+        hash = i.to_bytes(32, "big")
+        taken_over.sign(hash, connection=i)
+        name = f"ssh-ed25519{i}"
+        assert not taken_over.login("alice", ALICE, hash, connection=i, algorithm=name).token
+
+
+def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
+    taken_over.sign(H1)
+    token = taken_over.login("alice", ALICE, H1).token
+    for wrong, epoch in ((token[:-1], EPOCH), ("0" * 32, EPOCH), (token, EPOCH + 1)):
+        assert taken_over.ask("ping", wrong, epoch).text == "this session has ended; log in again\n"
+    taken_over.end.say(Logout(EPOCH, 1))
+    assert "has ended" in taken_over.ask("ping", token).text
+
+
+def test_a_session_dies_with_the_process_that_has_it(taken_over: TakenOver) -> None:
+    taken_over.sign(H1)
+    token = taken_over.login("alice", ALICE, H1).token
+    taken_over.end.say(Hello("ssh", 2, EPOCH + 9))
+    assert "has ended" in taken_over.ask("ping", token).text
+    assert "has ended" in taken_over.ask("ping", token, EPOCH + 9).text
+
+
+def test_a_stream_cannot_use_a_session(taken_over: TakenOver, places: Places) -> None:
+    taken_over.sign(H1)
+    token = taken_over.login("alice", ALICE, H1).token
+    stream = places.end("stream1", "monitor")
+    stream.say(Ask(1, EPOCH, FAR, "tcp", LOOPBACK, "", ("forbidden",), "", token))
+    assert stream.hear(Answer, id=1).code
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Sign(1, EPOCH, 1, H1),
+        Login(1, EPOCH, 1, b"2", b"", LOOPBACK),
+        Logout(EPOCH, 1),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_hostile_packets_to_the_monitor(taken_over: TakenOver, message: Message) -> None:
+    for packet in hostile(message):
+        taken_over.end.push(packet)
+    taken_over.sign(H1, connection=50)
+    assert taken_over.login("alice", ALICE, H1, connection=50).token
+
+
+# The ssh process
+
+
+@pytest.fixture
+def ssh(places: Places) -> Iterator[End]:
+    """An ssh process without a monitor; the end of a stream that speaks to it."""
+    places.fill("ssh")
+    yield places.end("stream1", "ssh")
+
+
+def _banner(end: End) -> bytes:
+    """Hand a client over, and return what it reads first."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        end.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [theirs.fileno()])
+        ours.settimeout(10)
+        return ours.recv(100)
+
+
+def _packet(message: Message) -> bytes:
+    return msgspec.msgpack.encode(message)
+
+
+def test_a_client_is_handed_over(ssh: End) -> None:
+    assert _banner(ssh) == b"SSH-2.0-panicdoor\r\n"
+
+
+def test_handovers_with_more_or_fewer_sockets(ssh: End, places: Places) -> None:
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    wait_for(lambda: places.lives("ssh"))
+    before = descriptors(pid)
+    good = _packet(Handover("192.0.2.7", LOOPBACK, 903))
+    null = os.open("/dev/null", os.O_RDONLY)
+    try:
+        for count in (0, 2, 3, 8, 9, 20, 100):
+            for packet in (good, b"", b"junk", good + b"x"):
+                if packet or count:
+                    ssh.push(packet, [null] * count)
+        for packet in hostile(Handover("192.0.2.7", LOOPBACK, 903)):
+            if packet:
+                ssh.push(packet, [null])
+        ssh.push(good, [null])  # what is no socket
+    finally:
+        os.close(null)
+    assert _banner(ssh) == b"SSH-2.0-panicdoor\r\n"
+    wait_for(lambda: descriptors(pid) <= before)

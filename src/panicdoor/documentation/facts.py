@@ -11,7 +11,7 @@ from typing import Final
 from panicdoor.commands.registry import Command, Level
 
 KNOWN_WAYS: Final = frozenset({"telnet", "nc", "http", "tls", "udp", "ssh", "order"})
-WAYS: Final = frozenset({"telnet", "nc", "http", "tls", "udp"})  # what a door has today
+WAYS: Final = frozenset({"telnet", "nc", "http", "tls", "udp", "ssh"})  # what a door has today
 
 
 @dataclass(frozen=True, slots=True)

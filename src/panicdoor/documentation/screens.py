@@ -22,6 +22,14 @@ WAYS_TO_TEXT: Final = (
     (Line(f"head -c 400 /dev/zero | nc -u -w1 {HOST} {PORT}", ("udp",)), "datagram"),
     (Line(f"panicdoor ask {CONNECT}", ("udp",)), "program"),
 )
+SSH: Final = f"ssh -p {PORT} YOU@{HOST}"
+WITH_A_KEY: Final = (
+    Line("", ("ssh",)),
+    Line("WITH YOUR SSH KEY  (nine times in ten; needs no sshd)", ("ssh",)),
+    Line(f"  {SSH} triage    what is wrong, one screen", ("ssh",), ("triage",)),
+    Line(f"  {SSH} login     why nobody can log in", ("ssh",), ("login",)),
+    Line(f"  {SSH}           console: help, Tab, history", ("ssh",)),
+)
 ASK_PAGE: Final = f"printf '\\0\\1%398s' | tr ' ' '\\0' | nc -u -w1 {HOST} {PORT}"
 ASK_ABOUT: Final = f"printf '\\1about%394s' | nc -u -w1 {HOST} {PORT}"
 NAME_MAX: Final = 36  # columns of a door's name where a sentence has to fit around it
@@ -52,8 +60,10 @@ def greeting(stock: Stock) -> str:
     facts = stock.facts
     name = cut(facts.name, NAME_MAX)
     lines = wrap(f"panicdoor of {name}: an emergency door, not a login. Never type a password.")
+    first = "triage" if "triage" in stock.commands else ""
     lines += stock.keep(
         [
+            Line(f"On call?  {SSH} {first}".rstrip() + "  (your own ssh key)", ("ssh",)),
             Line("Type  help  for what you can do here, or  quit  to leave", commands=("help",)),
             Line(
                 "      doc   for the manual, two screens (a zero byte brings it too)",
@@ -98,6 +108,7 @@ def _who(stock: Stock, secure: bool) -> list[str]:
     lines += wrap(f"Not a login: no accounts, no passwords; never type one here. {_wire(secure)}")
     lines += wrap(owner(facts), "Owner  ") if facts.contact else []
     lines += [f"Key    {facts.fingerprint}  (as you noted it?)"]
+    lines += stock.keep(WITH_A_KEY)
     lines += ["", "ANYONE MAY TYPE  (a line, then Enter; quit leaves)"]
     elsewhere = list(facts.elsewhere.items())
     room = ROWS - 2 - len(lines)

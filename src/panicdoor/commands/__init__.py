@@ -7,10 +7,16 @@ from panicdoor.commands import public  # noqa: F401 - whoever imports any comman
 
 # isort: split
 from panicdoor.commands import (  # noqa: F401
+    certificates,
     clock,
+    disks,
     kernel,
+    listeners,
     memory,
+    mounts,
+    network,
     pressure,
     processes,
+    sockets,
     who,
 )

@@ -22,6 +22,8 @@ FIT = {
     "Code": 2,
     "Moment": 1.5,
     "Scope": "127.0.0.1",
+    "Token": "0123456789abcdef",
+    "Bytes": b"bytes",
 }
 
 
@@ -33,7 +35,8 @@ def fitting(kind: type[Message]) -> dict[str, object]:
                 values[field] = value
     for field in kind.__struct_fields__:
         values.setdefault(
-            field, {"end": True, "holders": (), "text": "", "fields": "{}"}.get(field)
+            field,
+            {"end": True, "known": True, "holders": (), "text": "", "fields": "{}"}.get(field),
         )
     return values
 
@@ -49,7 +52,7 @@ def test_a_message_is_an_immutable_value_that_crosses_whole(kind: type[Message])
 
 
 def test_the_tags_differ_and_are_the_names() -> None:
-    assert len(KINDS) == 16
+    assert len(KINDS) == 22
     assert [k.__struct_config__.tag for k in KINDS] == [k.__name__.lower() for k in KINDS]
     assert len({k.__struct_config__.tag for k in KINDS}) == len(KINDS)
 
@@ -58,7 +61,8 @@ def test_the_tags_differ_and_are_the_names() -> None:
 def test_no_field_may_be_null_or_unknown_or_of_another_type(kind: type[Message]) -> None:
     good = fitting(kind)
     for field in kind.__struct_fields__:
-        for wrong in (None, [None], {"a": 1}, b"x", "x" * 20_000):
+        other = "x" if isinstance(good[field], bytes) else b"x"
+        for wrong in (None, [None], {"a": 1}, other, "x" * 20_000):
             with pytest.raises(msgspec.ValidationError):
                 msgspec.convert({**good, field: wrong}, kind)
     with pytest.raises(msgspec.ValidationError):
@@ -91,6 +95,8 @@ def test_every_field_is_bounded() -> None:
         messages.Scope: "\U0010ffff" * 64,
         messages.Words: ("x" * 1024,) * 15,
         messages.Order: "",
+        messages.Token: "\U0010ffff" * 32,
+        messages.Bytes: b"x" * 6144,
         bool: True,
     }
     for kind in KINDS:

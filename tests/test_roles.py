@@ -12,7 +12,10 @@ from panicdoor.messages import (
     Bug,
     Cancel,
     Fresh,
+    Handover,
     Hello,
+    Login,
+    Logout,
     Message,
     More,
     Output,
@@ -21,6 +24,9 @@ from panicdoor.messages import (
     Pong,
     Replace,
     Run,
+    Session,
+    Sign,
+    Signed,
     Write,
     Written,
 )
@@ -29,7 +35,7 @@ from panicdoor.processes.supervisor import ENTRIES, SPARE
 from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed, places_of
 
 NAMES = (SUPERVISOR, *(role.name for role in ROLES))
-FRONTENDS = ("datagram", "stream")
+FRONTENDS = ("datagram", "ssh", "stream")
 
 
 def senders(kind: type[Message]) -> set[str]:
@@ -70,7 +76,13 @@ def test_the_table_of_messages_speaks_of_roles_and_of_every_kind_of_message() ->
         (Cancel, {*FRONTENDS, "monitor"}, {"monitor", "observer", "worker"}),
         (More, {*FRONTENDS, "monitor"}, {"monitor", "observer", "worker"}),
         (Answer, {"monitor"}, {*FRONTENDS}),
-        (Fresh, {"monitor"}, {"stream"}),
+        (Fresh, {"monitor"}, {"ssh", "stream"}),
+        (Handover, {"stream"}, {"ssh"}),
+        (Login, {"ssh"}, {"monitor"}),
+        (Logout, {"ssh"}, {"monitor"}),
+        (Sign, {"ssh"}, {"monitor"}),
+        (Session, {"monitor"}, {"ssh"}),
+        (Signed, {"monitor"}, {"ssh"}),
         (Run, {"monitor"}, {"observer", "worker"}),
         (Output, {"observer", "worker"}, {"monitor"}),
         (Write, {"monitor", SUPERVISOR}, {"writer"}),
@@ -93,11 +105,12 @@ def test_a_taken_over_frontend_reaches_the_monitor_and_nobody_else() -> None:
     for frontend, receiver in itertools.product(FRONTENDS, NAMES):
         said = set(allowed(frontend, receiver))
         if receiver == "monitor":
-            assert said == {Ask, Cancel, More, Hello, Bug}
+            login = {Login, Logout, Sign} if frontend == "ssh" else set()
+            assert said == {Ask, Cancel, More, Hello, Bug} | login
         elif receiver == SUPERVISOR:
             assert said == {Pong}
         else:
-            assert said == set()
+            assert said == ({Handover} if (frontend, receiver) == ("stream", "ssh") else set())
 
 
 def test_nobody_but_the_supervisor_is_heard_by_spares_and_by_nobody_spares_are() -> None:
@@ -109,7 +122,7 @@ def test_secrets_files_and_rights_are_where_they_must_be_and_nowhere_else() -> N
     holders = {secret: {r.name for r in ROLES if secret in r.secrets} for secret in SECRETS}
     assert holders == {"identity": {"monitor"}, "tls": {"stream"}}
     assert {r.name for r in ROLES if r.files} == {"writer"}
-    assert {r.name for r in ROLES if r.listens} == {*FRONTENDS}
+    assert {r.name for r in ROLES if r.listens} == {"datagram", "stream"}
     assert {r.name for r in ROLES if not r.root} == {"writer", *FRONTENDS}
     assert not any(r.secrets or r.listens for r in ROLES if r.entry == "worker")
 

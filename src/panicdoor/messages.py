@@ -24,6 +24,7 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
+Token = Annotated[str, Meta(max_length=32)]
 Scope = Annotated[str, Meta(max_length=64)]
 
 
@@ -45,7 +46,7 @@ class Ask(Message, frozen=True, tag="ask"):
     scope: Scope
     words: Words = ()
     order: Order = ""
-    session: Scope = ""
+    session: Token = ""
 
 
 class Handover(Message, frozen=True, tag="handover"):
@@ -97,7 +98,7 @@ class Session(Message, frozen=True, tag="session"):
     id: Number
     epoch: Number
     known: bool
-    token: Scope = ""
+    token: Token = ""
     principal: Scope = ""
     level: Scope = ""
     note: Text = ""

@@ -45,7 +45,7 @@ def test_json() -> None:
             "fingerprint": facts.fingerprint,
             "address": "2001:db8::10",
             "port": 903,
-            "ways": ["http", "nc", "telnet", "tls", "udp"],
+            "ways": ["http", "nc", "ssh", "telnet", "tls", "udp"],
             "elsewhere": facts.elsewhere,
             "version": "0.1.0",
         }

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -146,7 +147,7 @@ def test_a_rekey_hash(taken_over: TakenOver) -> None:
 
 def test_nobody_else(taken_over: TakenOver) -> None:
     mallory = ed25519_key()
-    tries = (
+    tries: tuple[tuple[str, Key, dict[str, Any]], ...] = (
         ("alice", mallory, {}),
         ("root", ALICE, {}),
         ("alice", ALICE, {"tail": b"\0"}),
@@ -157,7 +158,7 @@ def test_nobody_else(taken_over: TakenOver) -> None:
         hash = bytes([number]) * 32
         taken_over.sign(hash, connection=number)
         options = {"connection": number, **other}
-        assert not taken_over.login(user, key, hash, **options).token  # type: ignore[arg-type]
+        assert not taken_over.login(user, key, hash, **options).token
 
 
 def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
@@ -213,10 +214,10 @@ def test_hostile_packets_to_the_monitor(taken_over: TakenOver, message: Message)
 
 
 @pytest.fixture
-def ssh(places: Places) -> Iterator[End]:
+def ssh(places: Places) -> End:
     """An ssh process without a monitor; the end of a stream that speaks to it."""
     places.fill("ssh")
-    yield places.end("stream1", "ssh")
+    return places.end("stream1", "ssh")
 
 
 def _banner(end: End) -> bytes:

@@ -382,10 +382,8 @@ class Monitor:
             principal, level = speaker.principal, self._policy.level(speaker).value
             entry = {"by": principal, "from": speaker.address, "level": level}
             self.record("login", {**entry, "key": verdict.session.fingerprint})
-        known, token, note = verdict.known, verdict.token, verdict.note
-        self._place.tell(
-            sender, Session(message.id, message.epoch, known, token, principal, level, note)
-        )
+        said = verdict.known, verdict.token, principal, level, verdict.note
+        self._place.tell(sender, Session(message.id, message.epoch, *said))
 
     def logout(self, message: Logout, _: str) -> None:
         """A connection has ended."""

@@ -19,7 +19,7 @@ _REQUEST: Final = struct.Struct("=BBBxI48x")
 # struct inet_diag_msg: family, state, timer, retransmits; ports (big-endian), addresses, device,
 # cookie; expires, receive queue, send queue, uid, inode
 _ANSWER: Final = struct.Struct("=BBBBHH16s16sI8xIIIII")
-_ON: Final = 1  # the timer that runs is the one for sending again: include/net/inet_timewait_sock.h
+_ON: Final = 1  # the timer that runs is the one for sending again: net/ipv4/inet_diag.c
 _MEMORY: Final = 7  # INET_DIAG_SKMEMINFO
 _MEMORY_FIELDS: Final = struct.Struct("=9I")  # enum sk_meminfo, whose last is SK_MEMINFO_DROPS
 ALL_STATES: Final = frozenset(STATES)

@@ -9,7 +9,9 @@ from tests.documentation.doors import NOW, V4, manual
 from tests.places import ask, extra_commands
 
 from panicdoor.commands.registry import COMMANDS, Context, Level, Where
-from panicdoor.judge.dispatch import Errand, Outcome, Resume, dispatch
+from panicdoor.config import Grant
+from panicdoor.judge.dispatch import Errand, Outcome, Record, Resume, dispatch
+from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
 from panicdoor.printable import escape
 from panicdoor.protocols.base import Part
@@ -23,7 +25,7 @@ def _extra() -> Iterator[None]:
         yield
 
 
-def steps(request: Ask) -> list[Part | Errand | Resume]:
+def steps(request: Ask) -> list[Part | Errand | Resume | Record]:
     return list(dispatch(request, CONTEXT))
 
 
@@ -143,3 +145,24 @@ def test_any_words_lead_to_parts_and_one_end(
     assert [part.end for part in said] == [False] * (len(said) - 1) + [True]
     if said[-1].code:
         assert escape(said[-1].text) == said[-1].text
+
+
+GRANT = Grant(to=("alice",), may=("defend",))
+ALICE = Speaker("alice", "192.0.2.7", Level.DEFEND)
+
+
+def test_who_may_is_recorded_and_served() -> None:
+    errand = list(dispatch(ask(1, "forbidden"), CONTEXT, Policy((GRANT,)), ALICE))
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "forbidden"}
+    assert errand == [Record("typed", entry), Errand(Where.WORKER, ("forbidden",))]
+
+
+def test_who_may_not_is_recorded_and_told_why() -> None:
+    said = list(dispatch(ask(1, "forbidden"), CONTEXT, Policy(()), ALICE))
+    why = "no grant lets alice run forbidden"
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "forbidden", "why": why}
+    assert said == [Record("refused", entry), Part(f"refused: {why}\n", end=True, code=1)]
+
+
+def test_what_is_public_is_not_recorded() -> None:
+    assert len(list(dispatch(ask(1, "ping"), CONTEXT, Policy((GRANT,)), ALICE))) == 1

@@ -9,6 +9,7 @@ from panicdoor.commands.registry import Here
 from panicdoor.config import Door
 from panicdoor.processes.ssh_console import MORE, Console
 
+HERE = Here("192.0.2.10", 903)
 DOOR = Door(name="web1", fleet="", contact="", listen=(), elsewhere={}, grants=())
 
 
@@ -51,7 +52,7 @@ class Somebody:
     level: str = "recover"
     note: str = ""
     peer: str = "192.0.2.7"
-    here: Here = Here("192.0.2.10", 903)
+    here: Here = HERE
 
 
 def console(screen: Screen, who: Somebody | None = None) -> tuple[Console, list[str]]:
@@ -107,8 +108,7 @@ def test_enough(key: str) -> None:
     made.key(key)
     assert calls == ["stop"]
     made.interrupted()
-    assert not made.paging
-    assert screen.lines
+    assert (made.paging, screen.lines) == (False, True)
     assert "\n10\n" not in screen.written
 
 

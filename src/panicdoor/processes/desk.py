@@ -74,9 +74,7 @@ class Desk:
             return Prepared(iter([Part("the door is busy; try again\n", True, SILENT)]), deliver)
         self._ids += 1
         epoch = self._place.epoch
-        ask = Ask(
-            self._ids, epoch, 0.0, way, peer, scope, words, request.order, session
-        )
+        ask = Ask(self._ids, epoch, 0.0, way, peer, scope, words, request.order, session)
         asked = Asked(self, ask, deliver)
         self._asked[ask.id] = asked
         return asked

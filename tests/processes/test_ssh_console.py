@@ -94,8 +94,7 @@ def test_what_does_not_fit_waits_for_a_key() -> None:
     assert screen.written.count("\n") == 19
     made.key("a")
     assert screen.written.count("\n") == 30
-    assert not made.paging
-    assert screen.lines
+    assert (made.paging, screen.lines) == (False, True)
     assert calls == ["on"] * 3
 
 

@@ -6,6 +6,7 @@ anybody may.
 """
 
 import asyncio
+import gc
 import socket
 import time
 from typing import Any, Final, Protocol
@@ -54,6 +55,7 @@ class Warmth:
             place.run_for(STEP_S)
         task.cancel()
         place.run_for(STEP_S)
+        gc.collect()  # connections are cycles, and these were the first
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             place.report(error)
 

@@ -153,7 +153,7 @@ def bytes_of_every_kind_here(context: Context) -> Iterator[str]:
 
 @command(level=Level.PUBLIC, where=Where.FRONTEND)
 def size(context: Context) -> Iterator[str]:
-    """Print how many modules and threads there are here, and no more."""
+    """Count modules and threads, and say no more."""
     yield f"{len(sys.modules)} modules, {threading.active_count()} threads\n"
 
 

@@ -1,6 +1,7 @@
 """A door without ssh says so to every ssh client, in a line that the client shows, and closes."""
 
 import socket
+from pathlib import Path
 
 import pytest
 from tests.clients.programs import piped, run
@@ -31,7 +32,9 @@ def test_keyscan_ends(house: Door) -> None:
     assert done.stdout == b""
 
 
-@pytest.mark.parametrize("banner", [b"SSH-2.0-x\r\n", b"SSH-1.5-x\n", b"SSH-2.0-x\r\n" + b"\0" * 1000])
+@pytest.mark.parametrize(
+    "banner", [b"SSH-2.0-x\r\n", b"SSH-1.5-x\n", b"SSH-2.0-x\r\n" + b"\0" * 1000]
+)
 def test_a_banner_gets_one_line_and_no_reset(house: Door, banner: bytes) -> None:
     with socket.create_connection((LOOPBACK, house.port), 5) as client:
         client.sendall(banner)
@@ -47,11 +50,16 @@ def test_a_late_banner(house: Door) -> None:
         assert client.until("\n") == f"{LINE}\n"
 
 
-def test_a_late_openssh(house: Door, tmp_path: object) -> None:
+def test_a_late_openssh(house: Door, tmp_path: Path) -> None:
     """A real ssh whose first words reach the door only after the greeting."""
-    late = f"bash -c 'read -r line; exec 3<>/dev/tcp/{LOOPBACK}/{house.port}; read -r first <&3;"
-    late += " printf \"%s\\n\" \"$first\"; printf \"%s\\n\" \"$line\" >&3; cat <&3'"
-    done = run(*SSH, "-o", f"ProxyCommand={late}", "nobody@door", "true", seconds=8)
+    late = tmp_path / "late"
+    late.write_text(
+        f"exec 3<>/dev/tcp/{LOOPBACK}/{house.port}\n"
+        "read -r greeting <&3; printf '%s\\n' \"$greeting\"\n"
+        "read -r banner; printf '%s\\n' \"$banner\" >&3\n"
+        "cat <&3\n"
+    )
+    done = run(*SSH, "-o", f"ProxyCommand=bash {late}", "nobody@door", "true", seconds=8)
     said = done.stderr.decode("ascii")
     assert "banner line 0: panicdoor of web1" in said
     assert f": {LINE}" in said

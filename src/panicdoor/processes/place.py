@@ -59,6 +59,10 @@ class Holdings:
             *(self.files[name] for name in role.files),
         }
 
+    def root_of(self, place: str) -> set[int]:
+        """Return the empty directory, where `place` is to be shut into one."""
+        return set() if self.empty < 0 or ROLE_OF[place].root else {self.empty}
+
     def without(self, owner: str) -> set[int]:
         """Return every descriptor but the ends of wires that `owner` holds: what a spare keeps."""
         return {
@@ -96,7 +100,7 @@ class Place:
     """
 
     def __init__(self, name: str, fill: int, world: World) -> None:
-        keep_only(world.holdings.of(name) | ({world.holdings.empty} - {-1}))
+        keep_only(world.holdings.of(name) | world.holdings.root_of(name))
         self.name = name
         self.fill = fill
         self.world = world
@@ -113,6 +117,7 @@ class Place:
         self._handlers: dict[type[Message], Callable[[Any, str], None]] = {Ping: self._pong}
         self._bugs: list[float] = []
         self._awake = self._ending = False
+        self._pinged = 0
 
     def on(self, kind: type[Message], handler: Callable[[Any, str], None]) -> None:
         """Have messages of one kind handled: the handler is given the message and who sent it."""
@@ -153,6 +158,8 @@ class Place:
             self.tell("monitor", Hello(self.name, self.fill, self.epoch))
         warm_up()
         self._awake = True
+        if self._pinged:
+            self.tell(SUPERVISOR, Pong(self._pinged))
         if not self._ending:
             self.loop.run_forever()
 
@@ -192,6 +199,7 @@ class Place:
             self.loop.remove_reader(wire.fileno())
 
     def _pong(self, ping: Ping, _: str) -> None:
+        self._pinged = ping.n
         if self._awake:
             self.tell(SUPERVISOR, Pong(ping.n))
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 NOBODY = pwd.getpwnam("nobody")
-LEVELS = 40_000  # lists in lists: their repr needs 140 bytes of stack for each, 5.5 MiB in all
+LEVELS = 20_000  # lists in lists: their repr needs 140 bytes of stack for each, 2.7 MiB in all
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -192,4 +192,3 @@ def reset_in_the_middle(door: Door) -> None:
         client.sendall(b"doc\r\n" * 20)
         client.recv(100)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-

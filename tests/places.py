@@ -4,12 +4,15 @@ Nothing is faked but the absence of everybody else: the door is opened as `serve
 is filled as the supervisor fills it, and a test holds all ends of all wires and says what it likes.
 """
 
+import fcntl
 import functools
 import importlib
 import os
 import select
 import signal
 import socket
+import struct
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 from tests.child import kib
-from tests.running import LOOPBACK, free_port
+from tests.running import LOOPBACK, free_port, wait_for
 
 from panicdoor.cli.init import make_door
 from panicdoor.commands.registry import COMMANDS, Command
@@ -83,18 +86,21 @@ class End:
             else:
                 return
 
-    def hear(self, kind: type[M], seconds: float = 5.0, **wanted: object) -> M:
-        """Return the next message of that kind with those fields; what comes before it is lost."""
+    def hear(self, kind: type[M], seconds: float = 5.0, /, **wanted: object) -> M:
+        """Return the next message of that kind with those fields; what came before it is kept."""
         give_up = time.monotonic() + seconds
+        looked = 0
         while True:
-            while self._heard:
-                message = self._heard.pop(0)
+            for at in range(looked, len(self._heard)):
+                message = self._heard[at]
                 if isinstance(message, kind) and all(
                     getattr(message, name) == value for name, value in wanted.items()
                 ):
+                    del self._heard[at]
                     return message
-            self._read(max(0.0, give_up - time.monotonic()))
-            if not self._heard and time.monotonic() > give_up:
+            looked = len(self._heard)
+            left = give_up - time.monotonic()
+            if not self._read(max(0.0, left)) and left < 0:
                 pytest.fail(f"no {kind.__name__} {wanted or ''} within {seconds} s")
 
     def waiting(self) -> list[Message]:
@@ -103,6 +109,16 @@ class End:
             pass
         heard, self._heard = self._heard, []
         return heard
+
+    def said_within(self, seconds: float) -> bool:
+        """Return whether anything is said within that time; it is then lost."""
+        self._read(seconds)
+        return bool(self.waiting())
+
+    def is_read(self) -> bool:
+        """Return whether the peer has read everything that was said."""
+        (size,) = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))
+        return not size
 
     def _read(self, seconds: float) -> bool:
         ready, _, _ = select.select([self.socket], [], [], seconds)
@@ -155,6 +171,12 @@ class Places:
         os.kill(pid, number)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+    def read_by(self, name: str) -> None:
+        """Wait until a place has read all that was said to it."""
+        for (_, peer), end in self._ends.items():
+            if peer == name:
+                wait_for(end.is_read)
+
     def lives(self, name: str) -> bool:
         """Return whether the process that fills a place is there."""
         return os.waitpid(self.pids[name], os.WNOHANG) == (0, 0)
@@ -186,14 +208,9 @@ def ask(number: int, *words: str, until: float = FAR, epoch: int = EPOCH, order:
 
 
 def answered(end: End, number: int, *words: str, seconds: float = 5.0) -> str:
-    """Ask for something with one part, and return it: all that was said before has been read."""
+    """Ask for something with one part, and return it."""
     end.say(ask(number, *words))
-    text = ""
-    while True:
-        answer = end.hear(Answer, seconds, id=number)
-        text += answer.text
-        if answer.end:
-            return text
+    return end.hear(Answer, seconds, id=number, end=True).text
 
 
 def descriptors(pid: int) -> int:

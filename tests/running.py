@@ -8,13 +8,15 @@ import os
 import pwd
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import randrange
 
 import pytest
 
@@ -69,6 +71,25 @@ def title(pid: int) -> str:
         return ""
 
 
+def session(pid: int) -> int:
+    """Return a process's session, 0 when it has ended or waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == b"Z" else int(fields[3])
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """Return what a process has open: proc_pid_fd(5)."""
+    found = {}
+    with suppress(OSError):  # it ended
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # it was closed
+                found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
 def children(pid: int) -> list[int]:
     """Return the pids of a process's children."""
     try:
@@ -104,6 +125,16 @@ class Door:
         """Return the pid of who holds that place."""
         return self.places()[name]
 
+    def kill(self, name: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to who holds a place, and return who that was."""
+        pid = self.place(name)
+        os.kill(pid, number)
+        return pid
+
+    def wait_filled(self, name: str, before: int, seconds: float = 5.0) -> None:
+        """Wait until a place has another holder than before."""
+        wait_for(lambda: self.places().get(name, before) != before, seconds)
+
     def said(self) -> str:
         """Return what the door has said to standard error."""
         return self.log.read_text()
@@ -126,6 +157,34 @@ class Door:
         except OSError:
             return False
 
+    def datagram(self, data: bytes, timeout: float = 2.0) -> bytes:
+        """Send a datagram and return the first that comes back.
+
+        From a network of its own each time: a network that asks a lot is told to wait.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(timeout)
+            client.bind((f"127.{randrange(1, 255)}.{randrange(1, 255)}.1", 0))
+            client.sendto(data, (LOOPBACK, self.port))
+            return client.recv(65536)
+
+    def secure(self, data: bytes, timeout: float = 5.0) -> bytes:
+        """Say something inside TLS, and return everything that comes until the end."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with self.connect(timeout) as plain, context.wrap_socket(plain) as client:
+            client.sendall(data)
+            return read_all(client)
+
+    def family(self) -> dict[int, str]:
+        """Return all processes of this door and their titles, orphans too: one session has them."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and session(int(entry)) == self.pid:
+                found[int(entry)] = title(int(entry))
+        return found
+
     def stop(self) -> int:
         """End it as systemd would, and return its exit code."""
         if self.process.poll() is None:
@@ -141,12 +200,24 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(found)
 
 
-def start(directory: Path, port: int, *, extra: bool = False, prefix: tuple[str, ...] = ()) -> Door:
-    """Start `serve DIR` and wait until it answers. `prefix` is a command to run it under."""
+def start(
+    directory: Path,
+    port: int,
+    *,
+    extra: bool = False,
+    prefix: tuple[str, ...] = (),
+    code: str = "",
+) -> Door:
+    """Start `serve DIR` and wait until it answers.
+
+    `prefix` is a command to run it under, `code` is done in its process before all else.
+    """
     log = directory.with_name(directory.name + ".log")
+    program = code + "\n" + (EXTRA if extra else START)
     with log.open("ab") as errors:
+        before = errors.tell()
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", EXTRA if extra else START, "serve", str(directory)],
+            [*prefix, sys.executable, "-c", program, "serve", str(directory)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -154,7 +225,7 @@ def start(directory: Path, port: int, *, extra: bool = False, prefix: tuple[str,
         )
     door = Door(directory, port, process, log)
     give_up = time.monotonic() + 15
-    while b"ready" not in log.read_bytes():
+    while b"panicdoor: ready: " not in log.read_bytes()[before:]:
         if process.poll() is not None or time.monotonic() > give_up:
             process.kill()
             pytest.fail(f"the door did not start: {log.read_text()}")
@@ -169,19 +240,27 @@ def running(
     extra: bool = False,
     prefix: tuple[str, ...] = (),
     listen: tuple[str, ...] = (LOOPBACK,),
+    code: str = "",
+    more: str = "",
 ) -> Iterator[Door]:
-    """A new door in `directory` (made here), and its end."""
+    """A new door in `directory` (made here, with `more` in its door.toml), and its end.
+
+    See `start` for the rest.
+    """
     need_user()
     port = free_port()
     addresses = tuple(Address(host, port) for host in listen)
     make_door(directory, name="web1", contact="Example Ops, +49 30 1234567", listen=addresses)
-    door = start(directory, port, extra=extra, prefix=prefix)
+    with (directory / "door.toml").open("a", encoding="ascii") as toml:
+        toml.write(more)
+    door = start(directory, port, extra=extra, prefix=prefix, code=code)
     orphans = list(door.places().values())
     try:
         yield door
     finally:
         orphans += door.places().values()
         door.stop()
-        for pid in orphans:
+        for pid in {*orphans, *door.family()}:
             if title(pid).startswith("panicdoor:"):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)

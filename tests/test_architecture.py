@@ -90,7 +90,7 @@ WHOLE = {
     "protocols/test_contract.py",
     "processes/test_opening_certificate.py",
 }
-WHOLE_FOLDERS = {"faults", "clients", "privileged"}
+WHOLE_FOLDERS = {"bounds", "faults", "clients", "privileged"}
 
 
 @dataclass(frozen=True, slots=True)

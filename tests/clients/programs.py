@@ -7,6 +7,7 @@ given as long as the door's own deadlines say.
 import os
 import pty
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ PATH: Final = f"{PROGRAM.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
 ENVIRONMENT: Final = {**os.environ, "PATH": PATH, "LC_ALL": "C", "TERM": "vt100"}
 SECONDS: Final = 10.0  # for whatever happens at once on a machine that is not busy
 ROWS, COLUMNS = 24, 80
+NOBODY: Final = 65534
 
 
 def need(*programs: str) -> None:
@@ -46,6 +48,27 @@ def run(
 def shell(line: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[bytes]:
     """Run a line as it was printed, in bash."""
     return run("bash", "-c", line, seconds=seconds)
+
+
+def as_nobody(scratch: Path) -> tuple[str, ...]:
+    """Return what to put before a command so that the user nobody runs it; for root only.
+
+    Where the interpreter or the project is in a directory that is closed to others, as /root is,
+    the command sees an open one in its place, with nothing else in it. `scratch` is for the mounts.
+    """
+    need("setpriv", "unshare")
+    steps: dict[str, None] = {}
+    later: list[str] = []
+    for number, path in enumerate(sorted({sys.base_prefix, sys.prefix, os.getcwd()})):
+        closed = [p for p in (Path(path), *Path(path).parents) if not p.stat().st_mode & 1]
+        if closed:
+            real, copy = shlex.quote(path), shlex.quote(f"{scratch}/{number}")
+            steps[f"mkdir -p {copy} && mount --bind {real} {copy}"] = None
+            later.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(closed[-1]))}")
+            later.append(f"mkdir -p {real} && mount --bind {copy} {real}")
+    script = " && ".join([*steps, *sorted(set(later), reverse=True), 'exec "$@"'])
+    become = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    return ("unshare", "--mount", "sh", "-c", script, "sh", "setpriv", *become)
 
 
 class Conversation:

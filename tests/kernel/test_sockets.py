@@ -49,6 +49,7 @@ def test_tcp_listens_and_shares_its_port_with_nobody(opened: Adopt) -> None:
     port = free_port()
     (listener,) = opened(sockets.listen_tcp(LOOPBACK, port))
     assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
     assert not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
     assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     assert not os.get_blocking(listener.fileno())

@@ -26,6 +26,7 @@ from panicdoor.printable import escape_line
 from panicdoor.processes.supervisor import serve
 
 PORT: Final = 9903  # above 1023, where nobody needs to be root
+LINE_MAX: Final = 40  # columns of a line to copy that leave room for what is said about it
 
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -93,7 +94,8 @@ def welcome(port: int, notes: Iterable[str], start: str) -> str:
         (f"{start} ask 127.0.0.1:{port}", "the manual, by datagrams"),
     )
     limits = "".join(f"Here {note}.\n" for note in notes)
-    what = "\n".join(f"  {line:34}  {about}" for line, about in lines)
+    left = max(len(line) for line, _ in lines if len(line) <= LINE_MAX)
+    what = "\n".join(f"  {line:{left}}  {about}" for line, about in lines)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 

@@ -37,7 +37,7 @@ dt{color:var(--soft)}dd{margin:0}
 pre,code,kbd{font:.9375em/1.5 ui-monospace,Menlo,Consolas,monospace}
 pre{background:var(--code);border:1px solid var(--line);border-radius:.375rem;
 padding:.5rem .75rem;white-space:pre-wrap;overflow-wrap:anywhere}
-pre.out{white-space:pre;overflow-x:auto}
+pre.out{white-space:pre;overflow-x:auto;font-size:.84375rem}
 @media (max-width:46rem){pre.out{white-space:pre-wrap}}
 h3{font-size:.875rem;font-weight:600;color:var(--soft);margin:.9rem 0 .25rem}
 a{color:var(--link)}

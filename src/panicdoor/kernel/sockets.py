@@ -8,7 +8,10 @@ without a word. udp needs SO_REUSEPORT for its two queues, and is bound after tc
 
 import contextlib
 import errno
+import fcntl
 import socket
+import sys
+import termios
 import time
 from typing import Final
 
@@ -16,6 +19,8 @@ from panicdoor.errors import ConfigError
 from panicdoor.kernel import ports, reuseport
 
 BACKLOG: Final = 1024  # connections the kernel holds until they are accepted; more get no answer
+UNSENT_MAX: Final = 16 << 10  # bytes the kernel holds for one client that does not read
+UNREAD_MAX: Final = 32 << 10  # bytes it holds of one that is not read; an order has 8 KiB
 BIND_TRY_S: Final = 2.0  # seconds a port is tried for
 IP_FREEBIND: Final = 15  # ip(7); not in Python's socket module before 3.13
 IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50  # ipv6(7)
@@ -27,6 +32,12 @@ def listen_tcp(host: str, port: int) -> int:
     """Return the descriptor of a listening socket. Raises ConfigError."""
     with _socket(host, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it. A telnet's Synch is urgent data (RFC 854): kept out of band,
+        # its IAC would be missing from the stream, and what follows it would be taken for text.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        # And these: or the kernel lets one who does not read have four megabytes of its memory.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_MAX)
         _bind(listener, host, port)
         listener.listen(BACKLOG)
         return listener.detach()
@@ -44,6 +55,14 @@ def open_udp(host: str, port: int) -> tuple[int, int]:
             _bind(queue, host, port)
         reuseport.steer(rest, {ORDER_BYTE: 1}, other=0)
         return rest.detach(), orders.detach()
+
+
+def untaken(fd: int) -> int:
+    """Return how much of what was sent by a unix socket its peer has not read: SIOCOUTQ.
+
+    The unit is the kernel's, of memory; 0 means that nothing waits.
+    """
+    return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _socket(host: str, kind: socket.SocketKind) -> socket.socket:

@@ -126,6 +126,8 @@ class Connection:
         out, self._out = self._out, b""
         self.deadline = self._host.now() + IDLE_S
         self._write(out)
+        if self.state is State.DETECTING and not self._out:
+            self._await(EPOLLIN)  # that was the greeting
         self._pump()
 
     def _expire(self) -> None:

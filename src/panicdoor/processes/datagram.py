@@ -26,7 +26,7 @@ from panicdoor.protocols.datagram import Command, Datagrams, Line, Order, Page, 
 BATCH: Final = 64  # packets read from one queue before the other has its turn
 ANCILLARY: Final = 64  # bytes: room for one in6_pktinfo
 CHALLENGE_S: Final = 0.05  # seconds a page waits for its challenge, and then goes without
-WARM_UP_S: Final = 0.2  # seconds for one address's answers at start
+QUESTION_S: Final = 0.01  # seconds for each question at start; its answer may come later
 HERES_MAX: Final = 256  # addresses of this host that are remembered as asked
 
 _IN_PKTINFO: Final = struct.Struct("=I4s4s")  # ip(7): interface, our address, destination
@@ -79,7 +79,7 @@ class Frontend:
         self._place = place
         self._desk = Desk(place)
         self._queues = [Queue(fd) for fd in place.world.holdings.listeners["udp"]]
-        self._datagrams = Datagrams(os.urandom(protocol.KEY_SIZE), place.world.door.listen[0].port)
+        self._datagrams = self._with_fresh_budgets()
 
     def open(self) -> None:
         """Begin to read, orders first where both queues are ready."""
@@ -87,16 +87,21 @@ class Frontend:
             self._place.loop.add_reader(queue.sock, self._readable, queue)
 
     def warm_up(self) -> None:
-        """Ask each address everything once, as a client would, and forget what that cost."""
-        for queue in self._queues:
+        """Ask each address everything once, as a client would, each time with a fresh budget."""
+        for queue in self._queues[::2]:  # the kernel finds the one for orders
             host = queue.host if not queue.wildcard else "::1" if queue.v6 else "127.0.0.1"
             with socket.socket(queue.sock.family, socket.SOCK_DGRAM) as client:
                 client.setblocking(False)
                 for question in self._questions():
+                    self._datagrams = self._with_fresh_budgets()
                     with contextlib.suppress(OSError):  # an address that is not there yet
                         client.sendto(question, (host, queue.port))
-                self._place.run_for(WARM_UP_S)
-        self._datagrams = Datagrams(os.urandom(protocol.KEY_SIZE), queue.port)
+                    self._place.run_for(QUESTION_S)
+                self._place.run_for(CHALLENGE_S)
+        self._datagrams = self._with_fresh_budgets()
+
+    def _with_fresh_budgets(self) -> Datagrams:
+        return Datagrams(os.urandom(protocol.KEY_SIZE), self._place.world.door.listen[0].port)
 
     def _questions(self) -> list[bytes]:
         words = (b"help", b"ping", b"challenge", b"no such", b"'", b"order ping", b"doc 9")

@@ -3,7 +3,6 @@
 import os
 import resource
 
-from panicdoor.kernel import process
 from panicdoor.kernel.memory import Locked
 from panicdoor.orders.signers import REMARKS_MAX
 from panicdoor.processes import stream
@@ -11,16 +10,19 @@ from panicdoor.processes.place import World
 
 _LOCKED = {
     Locked.ALL: "",
-    Locked.CURRENT: "memory held at start is locked, later memory is not: raise RLIMIT_MEMLOCK",
-    Locked.NONE: "memory is not locked, and may be paged out when it matters: raise RLIMIT_MEMLOCK",
+    Locked.CURRENT: "only memory held at start is locked: raise RLIMIT_MEMLOCK",
+    Locked.NONE: "memory is not locked, and may be paged out: raise RLIMIT_MEMLOCK",
 }
 
 
-def limits(world: World, locked: Locked) -> tuple[str, ...]:
-    """Return one sentence for each thing that this door should be able to do and is not."""
+def limits(world: World, locked: Locked, spared: bool) -> tuple[str, ...]:
+    """Return one sentence for each thing that this door should be able to do and is not.
+
+    `spared` says that the kernel's OOM killer will not choose it.
+    """
     notes = [_LOCKED[locked]]
-    if not process.escape_oom_killer():
-        notes.append("the OOM killer may choose it: have it started with OOMScoreAdjust=-1000")
+    if not spared:
+        notes.append("the OOM killer may choose it: start it with OOMScoreAdjust=-1000")
     if os.geteuid() != 0:
         notes.append("without root: it looks, but cannot repair what belongs to others")
         notes.append("without root: whoever is this user can end it")

@@ -85,8 +85,8 @@ class Case:
 class Runner:
     """An observer's or worker's seat: which case it works for, and when its next part is due.
 
-    `lost` while it is being replaced, `due` 0 while it waits for the client. `epoch` is the
-    holder's, 0 as long as none has said Hello.
+    `lost` until its holder, or after a missed deadline the next one, has said Hello; `due` 0 while
+    it waits for the client. `epoch` is the holder's, 0 where it was there before this monitor.
     """
 
     epoch: int = 0
@@ -129,7 +129,8 @@ class Monitor:
         self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
-        self._runners = {name: Runner() for name in RUNNERS}
+        # The first monitor hears from all of them; a later one finds them at work, silent.
+        self._runners = {name: Runner(lost=place.fill == 1) for name in RUNNERS}
         self._errands: dict[str, deque[Case]] = {name: deque() for name in FRONTENDS}
         self._numbers = 0
         self._missed = 0
@@ -250,7 +251,7 @@ class Monitor:
         head, rest = text[:PART_MAX], text[PART_MAX:]
         end = part.end and not rest
         if not self._place.tell(case.place, Answer(case.id, case.epoch, head, end, part.code)):
-            case.pending = part
+            case.pending = Part(text, part.end, part.code)
             return False
         case.credit = False
         case.until = time.monotonic() + READER_S
@@ -467,11 +468,14 @@ class Monitor:
         """Close what nobody waits for any more, and lose whoever missed a deadline."""
         self._place.loop.call_later(SWEEP_S, self._sweep)
         now = time.monotonic()
-        for case in [case for cases in self._cases.values() for case in cases.values()]:
-            if case.until < now:
-                self._expire(case)
-            elif case.credit and case.pending is not None:
-                self._say_pending(case)
+        for cases in self._cases.values():
+            full = False
+            for case in list(cases.values()):
+                if case.until < now:
+                    self._expire(case)
+                elif case.credit and case.pending is not None and not full:
+                    self._say_pending(case)
+                    full = case.credit and case.pending is not None
         for name, runner in self._runners.items():
             if runner.due and runner.due < now:
                 self._lose(name, runner)

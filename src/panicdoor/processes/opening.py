@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import re
 import resource
 import ssl
 import stat
@@ -26,12 +27,14 @@ from panicdoor.orders.signers import NOBODY, Signers
 from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.processes import wires
 from panicdoor.processes.place import Holdings, User, World
+from panicdoor.roles import ROLE_OF
 
 SECRETS: Final = {"identity": "identity", "tls": "tls.pem"}  # role's word: file in the directory
 SECRET_MAX: Final = 64 << 10  # bytes: no key or certificate chain is nearly as large
 PLACES_SIZE: Final = 4096  # bytes, reserved: overwriting them works on a full disk too
 JOURNAL_RESERVE: Final = 1 << 20  # bytes reserved beyond the end: thousands of entries
 ORPHAN_MS: Final = 2000  # milliseconds for a killed orphan to be gone
+_HOLDER: Final = re.compile(r"(\S+) ([0-9]{1,9}) ([0-9]{1,19})")  # a line of the list of places
 
 
 def open_door(directory: Path, demo: bool) -> World:
@@ -48,13 +51,8 @@ def open_door(directory: Path, demo: bool) -> World:
         user = _user(demo)
         _end_orphans(directory)
         _raise_descriptor_limit()
-        process.escape_oom_killer()
         holdings.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        for address in door.listen:
-            tcp = sockets.listen_tcp(address.host, address.port)
-            holdings.listeners["tcp"] = (*holdings.listeners.get("tcp", ()), tcp)
-            udp = sockets.open_udp(address.host, address.port)
-            holdings.listeners["udp"] = (*holdings.listeners.get("udp", ()), *udp)
+        _listen(door, "" if demo else f"{directory / 'door.toml'}: ", holdings.listeners)
         _open_files(directory, holdings.files)
         for name, file in SECRETS.items():
             holdings.secrets[name] = _secret_memory(directory / file)
@@ -85,7 +83,7 @@ def _lock(directory: Path) -> int:
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(f"{directory}: {error.strerror}; make a door with: init DIR") from error
+        raise ConfigError(f"{directory}: {error.strerror}; panicdoor init DIR makes one") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -173,7 +171,7 @@ def _check_certificate(file: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             wanted = "the certificate of the key that stands beside it"
         else:
             wanted = "a certificate, this one is damaged"
@@ -199,20 +197,30 @@ def _end_orphans(directory: Path) -> None:
         return
     if lines[0].strip() != process.boot_id():
         return
-    for line in lines[1:]:
-        match line.split():
-            case [place, pid, started] if pid.isdigit() and started.isdigit():
-                if not process.end(int(pid), int(started), ORPHAN_MS):
-                    raise ConfigError(
-                        f"{directory}: {place} of an earlier serve (pid {pid}) does not end"
-                    )
-            case _:
-                continue
+    for holder in filter(None, map(_HOLDER.fullmatch, lines[1:])):
+        place, pid, started = holder[1], int(holder[2]), int(holder[3])
+        if process.end(pid, started, ORPHAN_MS):
+            continue
+        # It hangs in the kernel. Only one that listens is in our way: it would take our clients.
+        if place not in ROLE_OF or ROLE_OF[place].listens:
+            raise ConfigError(f"{directory}: {place} of an earlier serve (pid {pid}) does not end")
 
 
 def _raise_descriptor_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _listen(door: Door, file: str, opened: dict[str, tuple[int, ...]]) -> None:
+    """Listen on every address; `file` begins what is said of one that cannot be had."""
+    for i, address in enumerate(door.listen):
+        try:
+            tcp = sockets.listen_tcp(address.host, address.port)
+            opened["tcp"] = (*opened.get("tcp", ()), tcp)
+            udp = sockets.open_udp(address.host, address.port)
+            opened["udp"] = (*opened.get("udp", ()), *udp)
+        except ConfigError as error:
+            raise ConfigError(f"{file}listen[{i}]: {error}" if file else str(error)) from error
 
 
 def _open_files(directory: Path, opened: dict[str, int]) -> None:

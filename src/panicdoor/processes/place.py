@@ -63,6 +63,10 @@ class Holdings:
             *(self.files[name] for name in role.files),
         }
 
+    def root_of(self, place: str) -> set[int]:
+        """Return the empty directory, where `place` is to be shut into one."""
+        return set() if self.empty < 0 or ROLE_OF[place].root else {self.empty}
+
     def without(self, owner: str) -> set[int]:
         """Return every descriptor but the ends of wires that `owner` holds: what a spare keeps."""
         return {
@@ -102,7 +106,7 @@ class Place:
     """
 
     def __init__(self, name: str, fill: int, world: World) -> None:
-        keep_only(world.holdings.of(name) | ({world.holdings.empty} - {-1}))
+        keep_only(world.holdings.of(name) | world.holdings.root_of(name))
         self.name = name
         self.fill = fill
         self.world = world
@@ -120,6 +124,7 @@ class Place:
         self._bugs: list[float] = []
         self._unheard: deque[tuple[Message, str]] = deque()
         self._awake = self._ending = False
+        self._pinged = 0
 
     def on(self, kind: type[Message], handler: Callable[[Any, str], None]) -> None:
         """Have messages of one kind handled: the handler is given the message and who sent it."""
@@ -190,6 +195,8 @@ class Place:
             self.tell("monitor", Hello(self.name, self.fill, self.epoch))
         warm_up()
         self._awake = True
+        if self._pinged:
+            self.tell(SUPERVISOR, Pong(self._pinged))
         if not self._ending:
             self.loop.run_forever()
 
@@ -230,6 +237,7 @@ class Place:
             self.loop.remove_reader(wire.fileno())
 
     def _pong(self, ping: Ping, _: str) -> None:
+        self._pinged = ping.n
         if self._awake:
             self.tell(SUPERVISOR, Pong(ping.n))
 

@@ -6,6 +6,7 @@ slot of one of the fullest crowd.
 """
 
 import functools
+import errno
 import resource
 import select
 import socket
@@ -35,6 +36,8 @@ TICK_S: Final = 0.05  # seconds between two looks at the deadlines
 EVENTS: Final = 64  # clients looked at before those that connect have their turn
 NAP_S: Final = 0.005  # seconds that the slower of two streams leaves a busy queue to the other
 NO_ROOM_S: Final = 0.1  # seconds without accepting where it can only fail: else it would spin
+FULL_HOST: Final = frozenset({errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+FULL: Final = FULL_HOST | {errno.EMFILE}
 HERES_MAX: Final = 256  # addresses of this host that are remembered as reached
 
 
@@ -136,10 +139,14 @@ class Stream:
                 if not accepted:
                     self._pause(listener, NAP_S)  # another stream was quicker, and may go on
                 return
-            except OSError:
-                self._make_room()
-                self._pause(listener, NO_ROOM_S)
-                return
+            except OSError as error:
+                # What is none of these is the failure of one connection (accept(2)): go on.
+                if error.errno in FULL:
+                    self._make_room()
+                if error.errno in FULL_HOST:
+                    self._pause(listener, NO_ROOM_S)
+                    return
+                continue
             try:
                 self.adopt(sock, address[0], self._fixed.get(listener) or self._here(sock))
             except OSError:

@@ -24,8 +24,9 @@ import msgspec
 import setproctitle
 
 from panicdoor.errors import PanicdoorError
-from panicdoor.kernel import memory, notify, process
+from panicdoor.kernel import confine, memory, notify, process, sockets
 from panicdoor.messages import Become, Holder, Message, Ping, Places, Pong, Replace, Write
+from panicdoor.printable import escape_line
 from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, writer
 from panicdoor.processes.limits import limits
 from panicdoor.processes.opening import close, open_door
@@ -47,9 +48,14 @@ Ready = Callable[[World, tuple[str, ...]], None]
 
 PING_S: Final = 1.0  # seconds between two pings of one place
 MISSES: Final = 5  # unanswered pings after which a place is replaced
+BIRTH_MISSES: Final = 10  # the same until the first answer: warming up takes longer on a bad day
 STORM_S: Final = 1.0  # seconds of life below which a death counts as one at birth
 BACKOFF_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # seconds to wait after 1, 2, ... of those
 NO_ROOM_S: Final = 0.5  # seconds until the next try when the kernel had no room for a process
+ASKED_S: Final = 0.1  # seconds to wait for one that was told to end: so may we be, in a moment
+TAKE_S: Final = 1.0  # seconds for a spare to read what it becomes, before its seat is filled again
+LOOK_S: Final = 0.01  # seconds between two looks whether it has
+BUG_S: Final = 0.5  # seconds until all goes on after a bug here: it may come again at once
 DOOMED_MAX: Final = 2  # killed holders of one place that may still hang in the kernel
 READY_S: Final = 10.0  # seconds within which every place answers at start, or the door gives up
 STOP_S: Final = 1.0  # seconds a role has to end by itself
@@ -59,7 +65,10 @@ WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "wor
 
 @dataclass(slots=True)
 class Seat:
-    """A place and who holds it. `doomed` are killed holders that have not been reaped yet."""
+    """A place and who holds it. `doomed` are killed holders that have not been reaped yet.
+
+    `became` is when the last holder of a spare's seat was told to take another place.
+    """
 
     name: str
     role: Role
@@ -73,6 +82,7 @@ class Seat:
     early_deaths: int = 0
     not_before: float = 0.0
     told_empty: bool = False
+    became: float = 0.0
     doomed: dict[int, int] = field(default_factory=dict)
 
 
@@ -110,9 +120,8 @@ class Supervisor:
         self._epoch = time.monotonic_ns()
         self._pings = 0
         self._next_ping = 0.0
-        self._stopping = False
+        self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
-        self._locked = memory.Locked.NONE
 
     def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -127,13 +136,16 @@ class Supervisor:
         memory.trim_malloc()
         gc.freeze()
         self._ranges = memory.survey()
-        self._locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)
+        locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)
+        notes = limits(self._world, locked, process.escape_oom_killer())
+        # Inherited by all: others of this user must not reach the secrets through our descriptors.
+        confine.hide_memory()
         try:
             if self._start():
                 notify.notify(os.environ.get("NOTIFY_SOCKET", ""), "READY=1")
-                ready(self._world, limits(self._world, self._locked))
+                ready(self._world, notes)
                 while not self._stopping:
-                    self._turn()
+                    self._go_on()
         finally:
             notify.notify(os.environ.get("NOTIFY_SOCKET", ""), "STOPPING=1")
             self._stop()
@@ -152,18 +164,26 @@ class Supervisor:
                 raise PanicdoorError(f"{', '.join(waiting)} did not start in {READY_S:.0f} seconds")
         return False
 
+    def _go_on(self) -> None:
+        """Take a turn. Whatever is raised there, the door stays open."""
+        try:
+            self._turn()
+        except Exception as error:
+            what = escape_line(f"{type(error).__name__}: {error}")[:200]
+            self._say("bug", place=SUPERVISOR, what=what)
+            time.sleep(BUG_S)
+
     def _turn(self) -> None:
         """Do what is due, then wait for the next thing to happen."""
         now = time.monotonic()
-        if now >= self._next_ping:
-            self._next_ping = now + PING_S
-            self._ping()
-        changed = False
         for seat in self._seats.values():
             if not seat.pid and now >= seat.not_before and len(seat.doomed) <= DOOMED_MAX:
-                changed = self._fill(seat) or changed
-        if changed:
-            self._record_places()
+                self._unrecorded = self._fill(seat) or self._unrecorded
+        if now >= self._next_ping:  # after filling: the first is answered as soon as all is warm
+            self._next_ping = now + PING_S
+            self._ping()
+        if self._unrecorded:
+            self._unrecorded = not self._record_places()
         due = [s.not_before for s in self._seats.values() if not s.pid and s.not_before > now]
         wait = max(0.0, min([self._next_ping, *due]) - time.monotonic())
         for fd, _ in self._poll.poll(wait * 1000):
@@ -182,19 +202,39 @@ class Supervisor:
                     if self._wires[other.name].send(become):
                         self._hold(seat, other.pid, other.pidfd)
                         other.pid, other.pidfd = 0, -1
+                        other.became = time.monotonic()
                         return True
+        if self._heir(seat):
+            seat.not_before = time.monotonic() + LOOK_S
+            return False
         try:
-            pid = os.fork()
+            pid, pidfd = self._fork(seat)
         except OSError as error:
             seat.not_before = time.monotonic() + NO_ROOM_S
             if not seat.told_empty:
                 seat.told_empty = True
                 self._say("empty", place=seat.name, why=f"no room for a process: {error.strerror}")
             return False
+        self._hold(seat, pid, pidfd)
+        return True
+
+    def _heir(self, seat: Seat) -> bool:
+        """Whether a spare has yet to read what it becomes: a successor would read it instead."""
+        if seat.role.name != SPARE or time.monotonic() > seat.became + TAKE_S:
+            return False
+        return sockets.untaken(self._wires[seat.name].fileno()) > 0
+
+    def _fork(self, seat: Seat) -> tuple[int, int]:
+        """Return a new process that fills a place, and its pidfd. Raises OSError."""
+        pid = os.fork()
         if pid == 0:
             self._be_child(seat)
-        self._hold(seat, pid, os.pidfd_open(pid))
-        return True
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def _hold(self, seat: Seat, pid: int, pidfd: int) -> None:
         seat.pid, seat.pidfd = pid, pidfd
@@ -224,11 +264,14 @@ class Supervisor:
     def _reap(self, seat: Seat, pidfd: int) -> None:
         self._unwatch(pidfd)
         pid = seat.doomed.pop(pidfd, seat.pid)
+        code = 0
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
         os.close(pidfd)
         if pidfd == seat.pidfd:
-            self._vacate(seat, "it ended")
+            self._vacate(seat, f"signal {-code}" if code < 0 else f"exit code {code}")
+            if code in (0, -signal.SIGTERM):
+                seat.not_before = max(seat.not_before, time.monotonic() + ASKED_S)
 
     def _vacate(self, seat: Seat, why: str) -> None:
         lived = time.monotonic() - seat.born
@@ -275,8 +318,9 @@ class Supervisor:
         for seat in self._seats.values():
             if seat.pinged and seat.pid:
                 seat.missed += 1
-                if seat.missed > MISSES:
-                    self._replace(seat, f"no answer to {MISSES} pings")
+                patience = MISSES if seat.answered else BIRTH_MISSES
+                if seat.missed > patience:
+                    self._replace(seat, f"no answer to {patience} pings")
                 else:
                     self._wires[seat.name].send(Ping(self._pings))
 
@@ -284,13 +328,13 @@ class Supervisor:
         text = msgspec.json.encode(fields, order="deterministic").decode("ascii")
         self._wires["writer"].send(Write(0, self._epoch, kind, text))
 
-    def _record_places(self) -> None:
+    def _record_places(self) -> bool:
         holders = tuple(
             Holder(seat.name, seat.pid, process.start_time(seat.pid))
             for seat in self._seats.values()
             if seat.pid
         )
-        self._wires["writer"].send(Places(holders))
+        return self._wires["writer"].send(Places(holders))
 
     # The poll, signals and the end
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,7 @@ FORMS: dict[str, Callable[[int], bytes]] = {
     "text": lambda size: b"GET / HTTP/1.1\r\n".ljust(size, b"x")[:size],
 }
 # Every short size, and the long ones where something changes; in all what the budgets allow.
-SIZES = (*range(0, 48), *range(48, 400, 22), 381, 382, 383, 399, 400, 800, 1199, 1200)
+SIZES = (*range(48), *range(48, 400, 22), 381, 382, 383, 399, 400, 800, 1199, 1200)
 TOO_LONG = (1201, 1202, 1400, 1472, 1500)
 QUIET_S = 0.3  # seconds after which nothing more comes
 FLOOD_S = 1.5
@@ -247,7 +247,8 @@ def test_a_broadcast_is_never_answered(tmp_path: Path) -> None:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
             client.settimeout(2)
             for group in ("ff01::1", "ff02::1"):
-                client.sendto(PAGE, (group, door.port, 0, socket.if_nametoindex("lo")))
+                with suppress(OSError):  # a network that has no such groups
+                    client.sendto(PAGE, (group, door.port, 0, socket.if_nametoindex("lo")))
             client.sendto(PAGE, ("::1", door.port))
             assert client.recvfrom(65536)[1][:2] == ("::1", door.port)
             client.settimeout(0.1)

@@ -24,7 +24,11 @@ ENDLESS = {
     "a header": (b"GET / HTTP/1.1\r\nX: ", b"y" * 4096, b" 431 "),
     "headers": (b"GET / HTTP/1.1\r\n", b"X-Y: z\r\n" * 500, b" 431 "),
     "an address": (b"GET /", b"y" * 4096, b" 414 "),
-    "a body": (b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 999999999\r\n\r\n", b"y" * 4096, b" 405 "),
+    "a body": (
+        b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 999999999\r\n\r\n",
+        b"y" * 4096,
+        b" 405 ",
+    ),
     "chunks": (
         b"GET / HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"4\r\nbody\r\n" * 400,

@@ -150,7 +150,10 @@ def test_a_port_that_is_held(made: tuple[Path, int], kind: str) -> None:
         holder.listen()
     with holder:
         # Let go of it at the very end, so that try_to_start finds the port free.
-        code = f"import atexit, os; atexit.register(os.kill, {os.getpid()}, {signal.SIGUSR1:d})"
+        code = (
+            f"import atexit, os; atexit.register(os.kill, {os.getpid()}, {signal.SIGUSR1:d})\n"
+            "from panicdoor.kernel import sockets; sockets.BIND_TRY_S = 0.2"
+        )
         before = signal.signal(signal.SIGUSR1, lambda *_: holder.close())
         try:
             told = line(try_to_start(directory, port, code))
@@ -216,7 +219,7 @@ def test_a_place_that_never_answers(made: tuple[Path, int], place: str) -> None:
     """A door that cannot be whole at the start does not stay half open."""
     code = f"""
 from panicdoor.processes import supervisor
-supervisor.READY_S = 2.0
+supervisor.READY_S = 1.5
 entry = {ROLE_OF[place].entry!r}
 def crash(place, given=supervisor.ENTRIES[entry]):
     if place.name == {place!r}:
@@ -250,7 +253,8 @@ def counted(door: Door, group: bool = False) -> Iterator[None]:
     assert " lost: " not in door.said() or group
     kinds = [text.split()[3] for text in (door.directory / "journal").read_text().splitlines()]
     # Told to end with the others, the writer may be gone before there is more to write.
-    assert kinds == ["start", "stop"] or (group and kinds == ["start"])
+    rest = [kind for kind in kinds if kind != "lost"]
+    assert rest == ["start", "stop"] or (group and rest == ["start"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -66,7 +66,8 @@ class Process:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.epoll = select.epoll()
-        self.desk = Answers()
+        self.answers = Answers()
+        self.desk: Desk = self.answers
         self.bugs: list[BaseException] = []
         self.connections: dict[int, Connection] = {}
         self.make: Callable[[Way, bool], Protocol] = self._make

@@ -1,5 +1,6 @@
 """One connection on a real tcp socket, with a clock that the test moves."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -44,6 +45,11 @@ def client_and_connection(process: Process) -> Iterator[tuple[socket.socket, Con
 Pair = tuple[socket.socket, Connection]
 
 
+def state(connection: Connection) -> State:
+    """Return where a connection stands: by now, whatever it was a line ago."""
+    return connection.state
+
+
 def read(client: socket.socket) -> bytes:
     """Return what waits, without waiting for more; the end and a reset read as nothing."""
     found = b""
@@ -64,9 +70,9 @@ def test_silence_is_greeted_once(process: Process, client_and_connection: Pair) 
     process.pass_time(0.02)
     assert read(client) == GREETED
     process.pass_time(IDLE_S - 1)
-    assert (read(client), connection.state) == (b"", State.DETECTING)
+    assert (read(client), state(connection)) == (b"", State.DETECTING)
     process.pass_time(2)
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
     assert process.connections == {}
 
 
@@ -98,7 +104,7 @@ def test_a_beginning_waits_for_its_rest(process: Process, client_and_connection:
     client.sendall(b"ET / HTTP/1.0\r\n\r\n")
     process.settle()
     assert b"200 OK" in read(client)
-    assert connection.state in (State.DRAINING, State.CLOSED)
+    assert state(connection) in (State.DRAINING, State.CLOSED)
 
 
 @pytest.mark.parametrize("first", [b"G", b"SSH", b"\x16"])
@@ -109,7 +115,7 @@ def test_a_beginning_alone_becomes_a_line(
     client.sendall(first)
     process.settle()
     process.pass_time(SILENCE_S)
-    assert connection.state is State.TALKING
+    assert state(connection) is State.TALKING
     client.sendall(b"\x15doc\r\n")
     process.settle()
     assert read(client) == DOC
@@ -122,7 +128,7 @@ def test_a_beginning_and_the_end(process: Process, client_and_connection: Pair) 
     client.shutdown(socket.SHUT_WR)
     process.settle()
     assert read(client) == DOC  # a line like any other: this desk knows only one answer
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 def test_the_end_of_input_and_nothing_else(process: Process, client_and_connection: Pair) -> None:
@@ -130,7 +136,7 @@ def test_the_end_of_input_and_nothing_else(process: Process, client_and_connecti
     client.shutdown(socket.SHUT_WR)
     process.settle()
     assert read(client) == GREETED + DOC + DOC
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 @pytest.mark.parametrize("said", [b"doc\r\n", b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"])
@@ -144,9 +150,9 @@ def test_the_idle_are_closed(process: Process, client_and_connection: Pair, said
     process.settle()
     assert read(client)
     process.pass_time(IDLE_S - 1)
-    assert connection.state is State.TALKING
+    assert state(connection) is State.TALKING
     process.pass_time(2)
-    assert connection.state in (State.DRAINING, State.CLOSED)
+    assert state(connection) in (State.DRAINING, State.CLOSED)
     assert client.recv(100) == b""
 
 
@@ -157,7 +163,7 @@ def test_half_a_request_is_told_so(process: Process, client_and_connection: Pair
     process.pass_time(IDLE_S)
     assert b" 408 " in read(client)
     process.pass_time(DRAIN_S)
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 def test_half_a_handshake_is_given_up(process: Process, client_and_connection: Pair) -> None:
@@ -166,34 +172,34 @@ def test_half_a_handshake_is_given_up(process: Process, client_and_connection: P
     process.settle()
     process.pass_time(SILENCE_S)
     process.pass_time(IDLE_S)
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
     assert client.recv(100) == b""
 
 
 def test_a_client_that_does_not_read_is_given_up(process: Process) -> None:
-    process.desk.doc = "x" * 3000 + "\n"
+    process.answers.doc = "x" * 3000 + "\n"
     client, connection = process.connect(sndbuf=4096)
     with client:
-        client.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            while True:
-                client.sendall(b"doc\r\n" * 1000)
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(10_000):
+                client.send(b"doc\r\n" * 1000)
                 process.settle(0)
-        answered = len(process.desk.asked)
+        answered = len(process.answers.asked)
         process.pass_time(WRITE_S - 1)
-        assert connection.state is State.TALKING
+        assert state(connection) is State.TALKING
         # Taking some of it earns it as long again.
         client.settimeout(5)
         taken = 0
-        while len(process.desk.asked) == answered:
+        while len(process.answers.asked) == answered:
             taken += len(client.recv(65536))
             process.settle(0)
         assert taken
         process.settle()
         process.pass_time(WRITE_S - 1)
-        assert connection.state is State.TALKING
+        assert state(connection) is State.TALKING
         process.pass_time(2)
-        assert connection.state is State.CLOSED
+        assert state(connection) is State.CLOSED
 
 
 def test_a_greeting_that_finds_no_room_waits_for_it(process: Process) -> None:
@@ -201,8 +207,8 @@ def test_a_greeting_that_finds_no_room_waits_for_it(process: Process) -> None:
     with client:
         sock = connection._sock
         full = 0
-        with pytest.raises(BlockingIOError):
-            while True:
+        with contextlib.suppress(BlockingIOError):
+            while full < 64 * DRAIN_MAX:
                 full += sock.send(b"x" * 4096)
         process.pass_time(SILENCE_S)
         while full:
@@ -220,12 +226,12 @@ def test_after_the_end_there_is_time_to_read_it(
     client, connection = client_and_connection
     client.sendall(b"quit\r\n" + b"more\r\n" * 500)
     process.settle()
-    assert connection.state is State.DRAINING
+    assert state(connection) is State.DRAINING
     client.sendall(b"and more\r\n")
     process.settle()
     assert read(client) == b"Goodbye.\r\n"
     process.pass_time(DRAIN_S)
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 def test_what_is_drained_is_bounded(process: Process, client_and_connection: Pair) -> None:
@@ -234,18 +240,18 @@ def test_what_is_drained_is_bounded(process: Process, client_and_connection: Pai
     process.settle()
     client.settimeout(0)
     sent = 0
-    with pytest.raises((BlockingIOError, ConnectionError)):
+    with contextlib.suppress(BlockingIOError, ConnectionError):
         while sent < 64 * DRAIN_MAX:
             sent += client.send(b"x" * 65536)
     process.settle()
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 def test_an_answer_that_is_waited_for(process: Process, client_and_connection: Pair) -> None:
     client, connection = client_and_connection
     client.sendall(b"wait\r\ndoc\r\n")
     process.settle()
-    (waiting,) = process.desk.waiting
+    (waiting,) = process.answers.waiting
     assert waiting.wanted == 1
     process.pass_time(IDLE_S + 1)  # the answer has a deadline of its own
     waiting.deliver(Part("one\n"))
@@ -254,7 +260,7 @@ def test_an_answer_that_is_waited_for(process: Process, client_and_connection: P
     waiting.deliver(Part("two\n", end=True))
     process.settle()
     assert read(client) == b"two\r\n" + DOC
-    assert connection.state is State.TALKING
+    assert state(connection) is State.TALKING
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
@@ -270,8 +276,8 @@ def test_an_answer_that_nobody_waits_for(
         process.settle()
     else:
         connection.close()
-    assert connection.state is State.CLOSED
-    (waiting,) = process.desk.waiting
+    assert state(connection) is State.CLOSED
+    (waiting,) = process.answers.waiting
     assert waiting.cancelled
     waiting.deliver(Part("too late\n", end=True))
     connection.close()
@@ -284,7 +290,7 @@ def test_an_answer_that_is_taken_back(process: Process, client_and_connection: P
     process.settle()
     client.sendall(b"\x03")
     process.settle()
-    assert process.desk.waiting[0].cancelled
+    assert process.answers.waiting[0].cancelled
     assert read(client).endswith(b"Cancelled.\r\n")
     client.sendall(b"doc\r\n")
     process.settle()
@@ -298,10 +304,10 @@ def test_the_end_of_input_does_not_cut_off_an_answer(
     client.sendall(b"wait\r\n")
     client.shutdown(socket.SHUT_WR)
     process.settle()
-    process.desk.waiting[0].deliver(Part("here\n", end=True))
+    process.answers.waiting[0].deliver(Part("here\n", end=True))
     process.settle()
     assert read(client) == b"here\r\n"
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -314,7 +320,7 @@ def test_a_reset_at_any_moment(process: Process, client_and_connection: Pair, sa
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     client.close()
     process.settle()
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
     assert process.connections == {}
 
 
@@ -334,7 +340,7 @@ def test_a_bug_ends_its_connection_alone(process: Process, client_and_connection
     process.make = lambda way, greeted: Broken("")
     client.sendall(b"doc\r\n")
     process.settle()
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
     assert [str(error) for error in process.bugs] == ["a bug"]
     process.bugs.clear()
     process.make = make
@@ -351,7 +357,7 @@ def test_a_bug_in_an_answer_ends_its_connection(
     client, connection = client_and_connection
     client.sendall(b"bug\r\n")
     process.settle()
-    assert connection.state is State.CLOSED
+    assert state(connection) is State.CLOSED
     assert [str(error) for error in process.bugs] == ["a bug in an answer"]
     process.bugs.clear()
 
@@ -380,10 +386,10 @@ def test_inside_tls(process: Process, client_and_connection: Pair) -> None:
         process.settle()
         assert tls.recv(100) == DOC
         process.pass_time(IDLE_S - 1)
-        assert connection.state is State.TALKING
+        assert state(connection) is State.TALKING
         process.pass_time(2)
-        assert connection.state is State.CLOSED
-    assert [way for _, way in process.desk.asked] == ["tls"]
+        assert state(connection) is State.CLOSED
+    assert [way for _, way in process.answers.asked] == ["tls"]
 
 
 def test_silence_inside_tls_is_greeted(process: Process, client_and_connection: Pair) -> None:
@@ -395,6 +401,6 @@ def test_silence_inside_tls_is_greeted(process: Process, client_and_connection: 
         process.pass_time(0.02)
         assert tls.recv(100) == GREETED
         process.pass_time(IDLE_S - 1)
-        assert connection.state is State.TALKING
+        assert state(connection) is State.TALKING
         process.pass_time(2)
-        assert connection.state is State.CLOSED
+        assert state(connection) is State.CLOSED

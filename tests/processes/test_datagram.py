@@ -207,7 +207,7 @@ def test_a_warm_up_has_used_no_budget_and_leaves_no_socket(tmp_path: Path) -> No
             for fd in Path(f"/proc/{pid}/fd").iterdir()
             if "socket:" in (link := str(fd.readlink()))
         ]
-        # Two queues, a wire to each of two peers, and the two ends by which a signal wakes its loop.
+        # Two queues, wires to two peers, and the two ends by which a signal wakes its loop.
         assert len(sockets) == 6
         client = Client(places)
         with client.socket:

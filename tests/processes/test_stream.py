@@ -117,7 +117,7 @@ def failing(code: int, calls: int, sock: type[socket.socket] = socket.socket) ->
             raise OSError(code, os.strerror(code))
         return accepted, address
 
-    sock.accept = accept  # type: ignore[assignment, method-assign]
+    sock.accept = accept  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EMFILE])
@@ -145,7 +145,7 @@ def test_room_is_made_only_where_there_is_none(tmp_path: Path, code: int, stay: 
                 raise OSError(code, os.strerror(code))
             return accepted
 
-        socket.socket.accept = accept  # type: ignore[assignment, method-assign]
+        socket.socket.accept = accept  # type: ignore[method-assign]
 
     with serving(tmp_path / "door", fail_later) as places:
         clients = [connect(places) for _ in stay]

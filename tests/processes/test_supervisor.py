@@ -17,6 +17,7 @@ import pytest
 from tests.places import Places, opened
 from tests.running import children, session, title, wait_for
 
+from panicdoor import messages
 from panicdoor.errors import PanicdoorError
 from panicdoor.messages import Message, Ping, Pong, Replace
 from panicdoor.processes import supervisor, writer
@@ -26,7 +27,7 @@ from panicdoor.processes.wires import Wire
 from panicdoor.roles import ROLE_OF, SUPERVISOR
 
 Entry = Callable[[Place], None]
-PING_S = 0.1
+PING_S = 0.2  # a loaded machine must still answer the fifth
 
 
 @dataclass
@@ -116,7 +117,7 @@ def serve(place: Place) -> None:
 
 
 def ignore_all(place: Place) -> None:
-    for kind in set(vars(supervisor).values()) | set(vars(writer).values()):
+    for kind in vars(messages).values():
         if isinstance(kind, type) and issubclass(kind, Message) and kind is not Ping:
             place.on(kind, lambda message, sender: None)
 
@@ -154,7 +155,7 @@ def test_places_start_in_the_order_of_roles_and_end_in_the_reverse(door: Door) -
         writer.run(place)
         os.write(end, b"ends writer\n")
 
-    door.entries = {name: noting for name in ENTRIES} | {"writer": writing}
+    door.entries = {**dict.fromkeys(ENTRIES, noting), "writer": writing}
     door.start()
     assert set(door.places()) == set(ROLE_OF)
     pid = door.pid
@@ -239,7 +240,6 @@ def test_only_the_monitor_is_heard(door: Door) -> None:
     door.start()
     before = door.places()
     wait_for(lambda: door.noted().count("asked") == 2)
-    wait_for(lambda: time.monotonic() > 0)
     assert door.places() == before
     assert door.said("lost") == []
 
@@ -290,7 +290,7 @@ def test_who_does_not_answer_is_replaced(door: Door, pong: Callable[[Place, Ping
 def test_who_has_not_answered_yet_is_given_longer(door: Door) -> None:
     def slow(place: Place) -> None:
         ignore_all(place)
-        place.serve(lambda: place.run_for(0 if place.fill == 1 else PING_S * 8))
+        place.serve(lambda: place.run_for(0 if place.fill == 1 else PING_S * 7))
 
     door.entries = {"datagram": slow}
     door.start()
@@ -298,7 +298,7 @@ def test_who_has_not_answered_yet_is_given_longer(door: Door) -> None:
     wait_for(partial(reported, door, "filled", place="datagram"))
     pid = door.places()["datagram"]
     began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > PING_S * 14)
+    wait_for(lambda: time.monotonic() - began > PING_S * 10)
     assert door.places()["datagram"] == pid
     assert len(door.said("lost")) == 1
 
@@ -408,7 +408,7 @@ class Narrow(Wire):
 
     def send(self, message: Message) -> bool:
         """Send, or refuse."""
-        if isinstance(message, supervisor.Places):
+        if isinstance(message, messages.Places):
             self._full = not getattr(self, "_full", False)
             if self._full:
                 return False

@@ -14,6 +14,7 @@ from tests.processes.host import Process
 from panicdoor.commands.registry import Here
 from panicdoor.processes import warmup
 from panicdoor.processes.connection import Connection
+from panicdoor.protocols.base import Protocol
 from panicdoor.protocols.detect import Way, detect
 
 
@@ -33,12 +34,10 @@ class Place:
 
 
 class Stream:
-    """As much of a stream: it adopts sockets, and remembers what was spoken on them."""
+    """As much of a stream: it adopts sockets, and counts them."""
 
     def __init__(self, process: Process, place: Place) -> None:
         self.process = process
-        self.ways: list[Way | None] = []
-        self.open: list[Connection] = []
         self.most = 0
         place.loop.add_reader(process.epoll.fileno(), self.turn)
 
@@ -70,7 +69,7 @@ def test_a_warm_up_speaks_everything_one_after_another(process: Process) -> None
     spoken: list[Way] = []
     make = process.make
 
-    def remember(way: Way, greeted: bool):  # type: ignore[no-untyped-def]
+    def remember(way: Way, greeted: bool) -> Protocol:
         spoken.append(way)
         return make(way, greeted)
 
@@ -79,8 +78,8 @@ def test_a_warm_up_speaks_everything_one_after_another(process: Process) -> None
     warmup.warm_up(stream, place)  # type: ignore[arg-type]
     assert time.monotonic() - begun < warmup.WARM_UP_S
     assert set(spoken) == {Way.LINES, Way.HTTP, Way.TLS}
-    assert {way for _, way in process.desk.asked} == {"tcp", "tls"}
-    assert len(process.desk.asked) > 2 * len(warmup.TEXT.split())
+    assert {way for _, way in process.answers.asked} == {"tcp", "tls"}
+    assert len(process.answers.asked) > 2 * len(warmup.TEXT.split())
     assert process.connections == {}
     assert stream.most <= 3
     place.loop.close()
@@ -95,8 +94,8 @@ def test_a_warm_up_ends_where_nobody_answers(
     stream = Stream(process, place)
     warmup.warm_up(stream, place)  # type: ignore[arg-type]
     assert place.ran < 0.2 + 4 * warmup.CLOSE_S
-    assert len(process.desk.waiting) == warmup.ROUNDS * 5 + warmup.ROUNDS * 0
-    assert all(waiting.cancelled for waiting in process.desk.waiting)
+    assert len(process.answers.waiting) == warmup.ROUNDS * 5
+    assert all(waiting.cancelled for waiting in process.answers.waiting)
     place.loop.close()
 
 

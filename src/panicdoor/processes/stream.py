@@ -5,8 +5,8 @@ the end of tcp. Each has its share of the strangers' pool: when that is full a n
 slot of one of the fullest crowd.
 """
 
-import functools
 import errno
+import functools
 import resource
 import select
 import socket

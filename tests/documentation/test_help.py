@@ -19,13 +19,15 @@ KILL = replace(
 
 def test_the_list_has_every_command_under_its_level() -> None:
     text = listing([KILL, *COMMANDS.values()])
-    public, _, recover = text.partition("RECOVER  (repair)\n")
+    rest, _, recover = text.partition("RECOVER  (repair)\n")
+    public, _, observe = rest.partition("OBSERVE  (look, change nothing)\n")
     assert public.startswith("PUBLIC  (anyone, without a key)\n")
     assert "  kill NAME [WORDS...]" in recover
     for command in COMMANDS.values():
-        assert f"  {command.brief:<22} " in public
-        assert command.summary in public
-    assert "OBSERVE" not in text
+        under = {Level.PUBLIC: public, Level.OBSERVE: observe}[command.level]
+        assert f"  {command.brief:<22} " in under
+        assert command.summary in under
+    assert "DEFEND" not in text
     assert all(len(line) < 80 for line in text.split("\n"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.journals import journal_of, verify
 from tests.running import Door, running, wait_for
 
-HURRY = "from panicdoor.processes import monitor; monitor.ERRAND_S = 1.0; monitor.WAIT_S = 4.0"
+HURRY = "from panicdoor.processes import errands; errands.ERRAND_S = 1.0; errands.WAIT_S = 4.0"
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,14 @@ class Answers(Desk):
         self.doc = "the documentation\n"
 
     def ask(
-        self, request: Request, here: Here, way: str, peer: str, scope: str, deliver: Deliver
+        self,
+        request: Request,
+        here: Here,
+        way: str,
+        peer: str,
+        scope: str,
+        deliver: Deliver,
+        session: str = "",
     ) -> Asked | Prepared:
         """Answer at once, or later."""
         self.asked.append((request, way))
@@ -70,6 +77,8 @@ class Process:
         self.desk: Desk = self.answers
         self.bugs: list[BaseException] = []
         self.connections: dict[int, Connection] = {}
+        self.handed_over: list[socket.socket] = []
+        self.has_room = True
         self.make: Callable[[Way, bool], Protocol] = self._make
         self._context = context
         self._now = 1000.0
@@ -96,6 +105,14 @@ class Process:
     def report(self, error: BaseException) -> None:
         """Keep a bug."""
         self.bugs.append(error)
+
+    def hand_over(self, sock: socket.socket, peer: str, here: Here) -> bool:
+        """Take a client that speaks ssh, unless the test says that there is no room."""
+        if not self.has_room:
+            return False
+        self.handed_over.append(sock.dup())
+        self.epoll.unregister(sock.fileno())
+        return True
 
     def gone(self, fd: int) -> None:
         """Forget a connection."""
@@ -141,4 +158,6 @@ class Process:
         """End."""
         for connection in list(self.connections.values()):
             connection.close()
+        for sock in self.handed_over:
+            sock.close()
         self.epoll.close()

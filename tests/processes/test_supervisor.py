@@ -406,13 +406,13 @@ class Narrow(Wire):
 
     __slots__ = ("_full",)
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: Message, fd: int = -1) -> bool:
         """Send, or refuse."""
         if isinstance(message, messages.Places):
             self._full = not getattr(self, "_full", False)
             if self._full:
                 return False
-        return super().send(message)
+        return super().send(message, fd)
 
 
 def listed(door: Door) -> dict[str, int]:

@@ -32,6 +32,8 @@ WITH_A_KEY: Final = (
 )
 ASK_PAGE: Final = f"printf '\\0\\1%398s' | tr ' ' '\\0' | nc -u -w1 {HOST} {PORT}"
 ASK_ABOUT: Final = f"printf '\\1about%394s' | nc -u -w1 {HOST} {PORT}"
+ELSEWHERE_ROWS: Final = 3  # lines of other ways to the host that short words make room for
+ELSEWHERE_MORE: Final = "  more of these: type about"
 NAME_MAX: Final = 36  # columns of a door's name where a sentence has to fit around it
 
 
@@ -112,11 +114,12 @@ def _who(stock: Stock, secure: bool) -> list[str]:
     lines += ["", "ANYONE MAY TYPE  (a line, then Enter; quit leaves)"]
     elsewhere = list(facts.elsewhere.items())
     room = ROWS - 2 - len(lines)
-    lines += _public(stock, room - (4 if elsewhere else 0))
+    taken = 2 + len(table(elsewhere, ELSEWHERE_ROWS, ELSEWHERE_MORE)) if elsewhere else 0
+    lines += _public(stock, room - taken)
     if elsewhere:
         room = ROWS - 2 - len(lines)
         lines += ["", "IF THIS DOOR IS NOT ENOUGH"]
-        lines += table(elsewhere, room - 2, "  more of these: type about")
+        lines += table(elsewhere, room - 2, ELSEWHERE_MORE)
     return lines
 
 
@@ -132,7 +135,7 @@ def _public(stock: Stock, rows: int) -> list[str]:
     lines = [cut(f"  {c.brief:<{left}}  {c.summary}", COLUMNS) for c in commands]
     if len(lines) <= rows:
         return lines
-    return wrap("  ".join(c.name for c in commands), "  ")[: max(rows, 1)]
+    return wrap("  ".join(c.brief for c in commands), "  ")[: max(rows, 1)]
 
 
 def _ways(stock: Stock) -> list[str]:

@@ -9,14 +9,14 @@ Frontends ask; `judge` decides; what may block is run by the observer or a worke
 
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor import keys
-from panicdoor.commands.registry import Context, Where
+from panicdoor.commands.registry import Context
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
 from panicdoor.judge.dispatch import Errand, Outcome, Record, Resume, Steps, dispatch
 from panicdoor.judge.policy import Policy
@@ -33,8 +33,6 @@ from panicdoor.messages import (
     Logout,
     More,
     Output,
-    Replace,
-    Run,
     Session,
     Sign,
     Signed,
@@ -44,26 +42,21 @@ from panicdoor.messages import (
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import NOWHERE, SILENT
+from panicdoor.processes.errands import Errands, Job
 from panicdoor.processes.place import BUGS_A_MINUTE, Place
 from panicdoor.protocols.base import Part
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
+from panicdoor.roles import ROLE_OF, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
 CASES_MAX: Final = 512  # requests of one frontend whose answer is not finished
 READER_S: Final = 60.0  # seconds a client may take for one part before its case is closed
-ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its process is replaced
-ERRANDS_WAITING_MAX: Final = 32  # errands of one frontend that wait for a free process
-WAIT_S: Final = 10.0  # seconds an errand may wait so; with the sweep, less than a desk's WORK_S
 COUNT_S: Final = 60.0  # seconds between two entries that say what was only counted
 SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
-
-BUSY: Final = Outcome("every worker is busy; try again\n", end=True, code=SILENT)
 
 FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
 GATES: Final = tuple(p for p, r in ROLE_OF.items() if Login in allowed(r.name, "monitor"))
 FRESHENED: Final = tuple(p for p, r in ROLE_OF.items() if Fresh in allowed("monitor", r.name))
-RUNNERS: Final = {place: Where(r.name) for place, r in ROLE_OF.items() if r.entry == "worker"}
 
 
 @dataclass(slots=True, eq=False)
@@ -77,23 +70,7 @@ class Case:
     steps: Steps
     credit: bool = True
     pending: Part | None = None
-    errand: Errand | None = None
-    runner: str = ""
-
-
-@dataclass(slots=True)
-class Runner:
-    """An observer's or worker's seat: which case it works for, and when its next part is due.
-
-    `lost` until its holder, or after a missed deadline the next one, has said Hello; `due` 0 while
-    it waits for the client. `epoch` is the holder's, 0 where it was there before this monitor.
-    """
-
-    epoch: int = 0
-    case: Case | None = None
-    number: int = 0
-    due: float = 0.0
-    lost: bool = False
+    job: Job | None = None
 
 
 def run(place: Place) -> None:
@@ -103,7 +80,7 @@ def run(place: Place) -> None:
         (Ask, monitor.asked),
         (More, monitor.more),
         (Cancel, monitor.cancelled),
-        (Output, monitor.output),
+        (Output, monitor.errands.output),
         (Hello, monitor.hello),
         (Bug, monitor.bug),
         (Written, monitor.written),
@@ -129,9 +106,8 @@ class Monitor:
         self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
-        # The first monitor hears from all of them; a later one finds them at work, silent.
-        self._runners = {name: Runner(lost=place.fill == 1) for name in RUNNERS}
-        self._errands: dict[str, deque[Case]] = {name: deque() for name in FRONTENDS}
+        # The first monitor hears from all runners; a later one finds them at work, silent.
+        self.errands: Final = Errands(place.tell, place.epoch, FRONTENDS, absent=place.fill == 1)
         self._numbers = 0
         self._missed = 0
         self._bugs: Counter[str] = Counter()
@@ -237,7 +213,8 @@ class Monitor:
                     self._send_out(case, step)
                     return
                 case Resume():
-                    self._resume(case)
+                    if case.job is not None:
+                        self.errands.more(case.job)
                     return
 
     def _say(self, case: Case, part: Part) -> bool:
@@ -276,92 +253,23 @@ class Monitor:
             case.steps.close()
         except Exception as error:
             self._place.report(error)
-        if case.runner:
-            runner = self._runners[case.runner]
-            if runner.case is case:
-                # It says its last part when it reads this; until then it is not free.
-                self._place.tell(case.runner, Cancel(runner.number, self._place.epoch))
-                runner.due = time.monotonic() + ERRAND_S
-        elif case in self._errands[case.place]:
-            self._errands[case.place].remove(case)
-
-    # Errands
+        if case.job is not None:
+            self.errands.drop(case.job)
+            case.job = None
 
     def _send_out(self, case: Case, errand: Errand) -> None:
-        case.errand = errand
-        waiting = self._errands[case.place]
-        if len(waiting) >= ERRANDS_WAITING_MAX:
-            self._advance(case, BUSY)
-            return
-        waiting.append(case)
-        self._hand_out()
-        if not case.runner and self._is_open(case):
-            case.until = time.monotonic() + WAIT_S
-            self._say_begun(case)
+        def begun() -> None:
+            """Say, by an empty part outside the credit, that the answer will take its time."""
+            case.until = time.monotonic() + READER_S
+            self._place.tell(case.place, Answer(case.id, case.epoch, "", end=False))
 
-    def _say_begun(self, case: Case) -> None:
-        """Say, by an empty part outside the credit, that the answer will take its time."""
-        self._place.tell(case.place, Answer(case.id, case.epoch, "", end=False))
+        def heard(text: str, end: bool, code: int) -> None:
+            if end:
+                case.job = None
+            self._advance(case, Outcome(text, end, code))
 
-    def _hand_out(self) -> None:
-        """Give waiting errands to free runners, one of each frontend in turn."""
-        for name, runner in self._runners.items():
-            if runner.case is not None or runner.lost:
-                continue
-            for frontend, waiting in list(self._errands.items()):
-                case = next((c for c in waiting if _where(c) is RUNNERS[name]), None)
-                if case is not None and case.errand is not None:
-                    waiting.remove(case)
-                    self._errands[frontend] = self._errands.pop(frontend)  # now the last in turn
-                    self._start(name, runner, case, case.errand)
-                    break
-
-    def _start(self, name: str, runner: Runner, case: Case, errand: Errand) -> None:
-        now = time.monotonic()
-        self._numbers += 1
-        runner.case, runner.number, runner.due = case, self._numbers, now + ERRAND_S
-        case.runner, case.until = name, now + READER_S
-        self._say_begun(case)
-        epoch = self._place.epoch
-        message = Run(runner.number, epoch, runner.epoch, runner.due, errand.words)
-        if not self._place.tell(name, message):
-            self._lose(name, runner)
-
-    def _resume(self, case: Case) -> None:
-        runner = self._runners[case.runner]
-        runner.due = time.monotonic() + ERRAND_S
-        self._place.tell(case.runner, More(runner.number, self._place.epoch))
-
-    def output(self, message: Output, sender: str) -> None:
-        """An errand said its next part."""
-        runner = self._runners[sender]
-        if message.epoch != self._place.epoch or message.id != runner.number:
-            return
-        case = runner.case
-        heard = case is not None and case.runner == sender and self._is_open(case)
-        if message.end:
-            runner.case, runner.number = None, 0
-        if message.end or heard:
-            runner.due = 0.0  # else it was cancelled, and its last part is still due
-        if case is not None and heard:
-            if message.end:
-                case.runner = ""
-            self._advance(case, Outcome(message.text, message.end, message.code))
-        self._hand_out()
-
-    def _is_open(self, case: Case) -> bool:
-        return self._cases[case.place].get((case.epoch, case.id)) is case
-
-    def _lose(self, name: str, runner: Runner) -> None:
-        """Have a runner replaced that missed its deadline; its client is told at once."""
-        case, runner.case, runner.number = runner.case, None, 0
-        runner.due, runner.lost = 0.0, True
-        if not self._place.tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s")):
-            runner.due = time.monotonic() + ERRAND_S  # to be said again
-        if case is not None and self._is_open(case):
-            case.runner = ""
-            text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"
-            self._advance(case, Outcome(text, True, 1))
+        case.job = Job(case.place, errand.where, errand.words, begun, heard)
+        self.errands.add(case.job)
 
     # Logins
 
@@ -401,19 +309,7 @@ class Monitor:
                 self._close(case)
             if sender in FRESHENED:
                 self._tell_fresh(sender)
-        runner = self._runners.get(sender)
-        if runner is not None:
-            if runner.case is not None:
-                self._lose_case(runner)
-            runner.case, runner.number, runner.due, runner.lost = None, 0, 0.0, False
-            runner.epoch = message.epoch
-            self._hand_out()
-
-    def _lose_case(self, runner: Runner) -> None:
-        case, runner.case = runner.case, None
-        if case is not None and self._is_open(case):
-            case.runner = ""
-            self._advance(case, Outcome("the process that ran this ended\n", True, 1))
+        self.errands.hello(sender, message.epoch)
 
     def bug(self, message: Bug, sender: str) -> None:
         """Record what somebody did not expect; of one place no more than a few a minute."""
@@ -467,31 +363,16 @@ class Monitor:
     def _sweep(self) -> None:
         """Close what nobody waits for any more, and lose whoever missed a deadline."""
         self._place.loop.call_later(SWEEP_S, self._sweep)
+        self.errands.sweep()
         now = time.monotonic()
         for cases in self._cases.values():
             full = False
             for case in list(cases.values()):
                 if case.until < now:
-                    self._expire(case)
+                    self._close(case)
                 elif case.credit and case.pending is not None and not full:
                     self._say_pending(case)
                     full = case.credit and case.pending is not None
-        for name, runner in self._runners.items():
-            if runner.due and runner.due < now:
-                self._lose(name, runner)
-
-    def _expire(self, case: Case) -> None:
-        waiting = self._errands[case.place]
-        if case in waiting:
-            waiting.remove(case)
-            case.until = time.monotonic() + READER_S
-            self._advance(case, BUSY)
-        else:
-            self._close(case)
-
-
-def _where(case: Case) -> Where | None:
-    return case.errand.where if case.errand is not None else None
 
 
 def _identity(fd: int) -> Ed25519PrivateKey:

@@ -7,6 +7,7 @@ every protocol against itself.
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from panicdoor import keys
 from panicdoor.commands.registry import Context, Here, call
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import CommandError
+from panicdoor.kernel import accounts, socket_table
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.place import Place
@@ -85,15 +87,19 @@ def rehearse(manual: Manual) -> None:
     The key is made for this and forgotten. OpenSSL's random numbers start anew after a fork.
     """
     asyncio.SelectorEventLoop().close()
+    accounts.remember()
+    for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+        with contextlib.suppress(OSError):  # the first question may make the kernel load a module
+            socket_table.read(protocol)
     keys.identity_from(keys.generate_identity()[0])
     here = Here(LOOPBACK, 1)
     context = Context(manual, here, now_text(), lambda: "")
     for text in CLEAR:
-        for protocol in (Lines(manual.greeting(here)), Http()):
+        for speaker in (Lines(manual.greeting(here)), Http()):
             if text:
-                protocol.receive_data(text)
-            protocol.receive_eof()
-            _answer(protocol, context)
+                speaker.receive_data(text)
+            speaker.receive_eof()
+            _answer(speaker, context)
 
 
 def _answer(protocol: Speaker, context: Context) -> None:

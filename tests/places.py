@@ -178,8 +178,10 @@ class Places:
                 wait_for(end.is_read)
 
     def lives(self, name: str) -> bool:
-        """Return whether the process that fills a place is there."""
-        return os.waitpid(self.pids[name], os.WNOHANG) == (0, 0)
+        """Return whether the process that was to fill a place is still there."""
+        if name in self.pids and os.waitpid(self.pids[name], os.WNOHANG) != (0, 0):
+            del self.pids[name]
+        return name in self.pids
 
     def close(self) -> None:
         """End everything."""

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.born import CODE as BORN
 from tests.born import REPORTS
-from tests.child import NOBODY, status
+from tests.child import NOBODY, in_child, refused, status
 from tests.knocking import by_udp
 from tests.nobody import CODE as NOBODY_CODE
 from tests.nobody import give_away, public_directory, running_as_nobody
@@ -330,6 +331,9 @@ def test_a_door_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
                     status("Uid", pid).split() == [str(NOBODY.pw_uid if ROOT else os.getuid())] * 4
                 )
                 assert name.startswith("spare") or status("NoNewPrivs", pid) == "1"
+            if ROOT:
+                for pid in door.family():
+                    assert in_child(partial(look_into, pid), nobody=True) == ["PermissionError"] * 2
             check_confined(reports)
             assert b"pong" in door.talk(b"ping\r\n")
             assert b"pong" in door.secure(b"ping\r\n\x04")
@@ -340,6 +344,14 @@ def test_a_door_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             door.process.send_signal(signal.SIGTERM)
             assert door.process.wait(10) == 0
             assert door.family() == {}
+
+
+def look_into(pid: int) -> tuple[str, str]:
+    """Try to reach a process's memory and descriptors: one user has them, and not for that."""
+    return (
+        refused(lambda: os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY))),
+        refused(lambda: os.listdir(f"/proc/{pid}/fd")),
+    )
 
 
 def check_confined(reports: Path) -> None:

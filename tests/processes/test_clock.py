@@ -18,14 +18,14 @@ def test_it_is_what_people_read_and_programs_too() -> None:
 
 
 def test_it_follows_the_clock_forth_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    for now, text in (
+    for moment, text in (
         (1_795_489_927.9, "2026-11-24 03:12:07 UTC"),
         (1_795_489_927.1, "2026-11-24 03:12:07 UTC"),
         (1_795_489_928.0, "2026-11-24 03:12:08 UTC"),
         (0.0, "1970-01-01 00:00:00 UTC"),
         (1_795_489_927.0, "2026-11-24 03:12:07 UTC"),
     ):
-        monkeypatch.setattr(time, "time", lambda now=now: now)
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
         assert clock.now_text() == text
 
 

@@ -26,6 +26,7 @@ class Place:
         self.ran = 0.0
 
     def run_for(self, seconds: float) -> None:
+        assert seconds < 10, "for ever"
         begun = time.monotonic()
         timer = self.loop.call_later(seconds, self.loop.stop)
         self.loop.run_forever()

@@ -231,12 +231,12 @@ VALUES = st.recursive(
         st.sampled_from(["id", "epoch", "until", "words", "text", "end", "is"]), VALUES
     ),
 )
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_no_fields_raise_anything(sample: Message, fields: dict[str, object]) -> None:
     packet = msgspec.msgpack.encode({**msgspec.to_builtins(sample), **fields})
     if len(packet) > PACKET_MAX:
         return
-    for place, peer in (("monitor", "stream1"), ("writer", "monitor"), ("monitor", "observer")):
+    for place, peer in (("monitor", "stream1"), ("monitor", "observer")):
         with Pair(place, peer) as pair:
             pair.theirs.send(packet)
             for message in pair.received():

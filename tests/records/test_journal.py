@@ -124,7 +124,7 @@ def test_whatever_is_recorded_is_a_line_or_refused(
 
 
 @given(FIELDS)
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_any_values_make_one_object_that_fits_a_line(fields: dict[str, Value]) -> None:
     text = encode(fields)
     assert len(text) <= FIELDS_MAX
@@ -235,7 +235,7 @@ def test_what_looks_like_an_entry_within_a_cut_line_is_none() -> None:
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_any_bytes_have_an_end_that_can_be_followed(data: bytes, whole: bool) -> None:
     found = end_of(data, whole)
     if found is None:
@@ -252,7 +252,7 @@ def test_any_bytes_have_an_end_that_can_be_followed(data: bytes, whole: bool) ->
 
 
 @given(st.lists(FIELDS, min_size=1, max_size=5))
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=30, deadline=None, database=None)
 def test_a_chain_of_anything_verifies(all_fields: list[dict[str, Value]]) -> None:
     data = chain(*(encode(fields) for fields in all_fields))
     assert [entry.n for entry in verify(data)] == [*range(1, len(all_fields) + 1)]

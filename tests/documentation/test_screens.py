@@ -97,7 +97,7 @@ def test_the_first_screen_says_what_matters() -> None:
         "Example Ops, +49 30 1234567. Not on call for web1? Call first.",
         FINGERPRINT,
         "ssh -p 903 YOU@192.0.2.10 ",
-        *(f"  {c.brief}" for c in COMMANDS.values() if c.level is Level.PUBLIC),
+        *(f" {c.brief}" for c in COMMANDS.values() if c.level is Level.PUBLIC),
         *(f"{key:<8} {value}" for key, value in WEB1.elsewhere.items()),
     ):
         assert words in text

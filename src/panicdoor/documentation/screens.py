@@ -135,7 +135,7 @@ def _public(stock: Stock, rows: int) -> list[str]:
     lines = [cut(f"  {c.brief:<{left}}  {c.summary}", COLUMNS) for c in commands]
     if len(lines) <= rows:
         return lines
-    return wrap("  ".join(c.brief for c in commands), "  ")[: max(rows, 1)]
+    return wrap(" | ".join(c.brief for c in commands), "  ")[: max(rows, 1)]
 
 
 def _ways(stock: Stock) -> list[str]:

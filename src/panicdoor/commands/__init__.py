@@ -8,15 +8,19 @@ from panicdoor.commands import public  # noqa: F401 - whoever imports any comman
 # isort: split
 from panicdoor.commands import (  # noqa: F401
     certificates,
+    changes,
     clock,
     disks,
     kernel,
     listeners,
+    login,
     memory,
     mounts,
     network,
     pressure,
     processes,
+    services,
     sockets,
+    triage,
     who,
 )

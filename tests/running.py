@@ -6,6 +6,7 @@ ended by their pids. `extra` starts the door with the commands of `tests/extra.p
 
 import os
 import pwd
+import select
 import signal
 import socket
 import ssl
@@ -88,6 +89,17 @@ def descriptors(pid: int) -> dict[int, str]:
             with suppress(OSError):  # it was closed
                 found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
     return found
+
+
+def exit_code(pid: int, seconds: float = 10.0) -> int:
+    """Wait for a child, but not for ever, and return how it ended: a code, or minus a signal."""
+    fd = os.pidfd_open(pid)
+    try:
+        if not select.select([fd], [], [], seconds)[0]:
+            pytest.fail(f"a process did not end within {seconds} seconds")
+    finally:
+        os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def children(pid: int) -> list[int]:

@@ -214,8 +214,10 @@ def orphan() -> Iterator[int]:
     """A process that an earlier supervisor might have left."""
     pid = os.fork()
     if pid == 0:
+        setproctitle.setproctitle("panicdoor: stream1 of web1")
         signal.pause()
         os._exit(0)
+    wait_for(lambda: process.name(pid).startswith("panicdoor: "))
     yield pid
     try:
         os.kill(pid, signal.SIGKILL)
@@ -235,6 +237,22 @@ def test_orphans_are_ended(directory: Path, orphan: int) -> None:
     (directory / "places").write_text(record.ljust(PLACES_SIZE))
     close_after_opening(directory)
     assert ended(orphan)
+
+
+def test_what_does_not_call_itself_one_of_ours_is_left_alone(directory: Path) -> None:
+    """The writer has no rights, and root kills whom its list names: it could name anybody."""
+    stranger = os.fork()
+    if stranger == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        record = f"{process.boot_id()}\nstream1 {stranger} {process.start_time(stranger)}\n"
+        (directory / "places").write_text(record)
+        close_after_opening(directory)
+        assert not ended(stranger)
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)
 
 
 def close_after_opening(directory: Path) -> None:

@@ -84,10 +84,11 @@ class Connection:
         self._out = b""
 
     def start(self) -> None:
-        """Look whether something came with the connection, and wait for what did not."""
-        self._host.epoll.register(self._sock.fileno(), EPOLLIN)
-        self._awaited = EPOLLIN
-        self._guarded(self._look)
+        """Look whether something came with the connection, and wait for what did not.
+
+        Where the kernel has no room to watch it, it ends here.
+        """
+        self._guarded(self._start)
 
     def ready(self, events: int) -> None:
         """Something happened on the socket."""
@@ -117,6 +118,11 @@ class Connection:
         except Exception as error:
             self._host.report(error)
             self.close()
+
+    def _start(self) -> None:
+        self._host.epoll.register(self._sock.fileno(), EPOLLIN)
+        self._awaited = EPOLLIN
+        self._look()
 
     def _write_on(self) -> None:
         out, self._out = self._out, b""
@@ -262,6 +268,9 @@ class Connection:
 
     def _deliver(self, part: Part) -> None:
         """Take a part from the desk: at once, or when the monitor has said it."""
+        self._guarded(lambda: self._take(part))
+
+    def _take(self, part: Part) -> None:
         if self._protocol is None or self.state is not State.TALKING:
             return
         self._protocol.send(part)
@@ -269,7 +278,7 @@ class Connection:
         if part.end:
             self._asked = None
         self.deadline = self._host.now() + IDLE_S
-        self._guarded(self._pump)
+        self._pump()
 
     def _write(self, data: bytes) -> None:
         try:

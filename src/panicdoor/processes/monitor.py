@@ -326,11 +326,14 @@ class Monitor:
         return self._cases[case.place].get((case.epoch, case.id)) is case
 
     def _lose(self, name: str, runner: Runner) -> None:
-        """Have a runner replaced that missed its deadline; its client is told at once."""
+        """Have a runner replaced that missed its deadline; its client is told at once.
+
+        Until somebody says Hello that is said again and again: nobody pings a runner, and its
+        successor may be stopped, too.
+        """
         case, runner.case, runner.number = runner.case, None, 0
-        runner.due, runner.lost = 0.0, True
-        if not self._place.tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s")):
-            runner.due = time.monotonic() + ERRAND_S  # to be said again
+        runner.due, runner.lost = time.monotonic() + ERRAND_S, True
+        self._place.tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s"))
         if case is not None and self._is_open(case):
             case.runner = ""
             text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"

@@ -141,8 +141,8 @@ class Place:
                 confine.enter_empty_root(world.holdings.empty)
             if world.user is not None:
                 confine.change_user(world.user.uid, world.user.gid)
-            elif os.geteuid() == 0:
-                confine.drop_capabilities()
+            # Root's go with its user, unless securebits keep them; others may have ambient ones.
+            confine.drop_capabilities()
         confine.hide_memory()
 
     def serve(self, warm_up: Callable[[], None] = lambda: None) -> None:

@@ -5,6 +5,7 @@ the end of tcp. Each has its share of the strangers' pool: when that is full a n
 slot of one of the fullest crowd.
 """
 
+import contextlib
 import errno
 import functools
 import resource
@@ -15,6 +16,7 @@ import time
 from typing import Final
 
 from panicdoor.commands.registry import Here
+from panicdoor.kernel import sockets
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.desk import Desk
@@ -130,12 +132,13 @@ class Stream:
                 return
             except OSError as error:
                 # What is none of these is the failure of one connection (accept(2)): go on.
-                if error.errno in FULL:
-                    self._make_room()
-                if error.errno in FULL_HOST:
-                    self._pause(listener, NO_ROOM_S)
-                    return
-                continue
+                full = error.errno in FULL and not self._make_room()
+                if error.errno == errno.EINVAL:
+                    self._listen_again(listener)
+                elif not full and error.errno not in FULL_HOST:
+                    continue
+                self._pause(listener, NO_ROOM_S)
+                return
             try:
                 self.adopt(sock, address[0], self._fixed.get(listener) or self._here(sock))
             except OSError:
@@ -151,11 +154,17 @@ class Stream:
             here = self._heres[name] = Here(*name)
         return here
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         """The kernel had no descriptor for one more client: let go of the one here longest."""
         for connection in self._connections.values():
             connection.close()
-            return
+            return True
+        return False
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        """Undo a shutdown(2) of the socket that all streams share: by one that was taken over."""
+        with contextlib.suppress(OSError):
+            listener.listen(sockets.BACKLOG)
 
     def _pause(self, listener: socket.socket, seconds: float) -> None:
         """Leave accepting to others for a moment."""
@@ -164,12 +173,13 @@ class Stream:
         self._loop.call_later(seconds, self._loop.add_reader, fd, self._accept, listener)
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        for connection in [c for c in self._connections.values() if c.deadline <= now]:
-            connection.expire()
+        # First of all the next one: whatever is raised here, deadlines go on.
         self._ticking = bool(self._connections)
         if self._ticking:
             self._loop.call_later(TICK_S, self._tick)
+        now = time.monotonic()
+        for connection in [c for c in self._connections.values() if c.deadline <= now]:
+            connection.expire()
 
 
 def _context(fd: int) -> ssl.SSLContext:

@@ -49,15 +49,16 @@ def wait_for(what: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def free_port() -> int:
-    """Return a port that is free now for tcp and udp."""
+    """Return a port that is free now for tcp and udp, and that no client is given as its own."""
+    clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
+        port = randrange(min(10_000, clients // 2), clients)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
-            tcp.bind((LOOPBACK, 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind((LOOPBACK, port))
                 udp.bind((LOOPBACK, port))
             except OSError:
                 continue

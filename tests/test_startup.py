@@ -137,7 +137,7 @@ def test_everybody_is_locked_where_the_limits_allow(calm_door: Door) -> None:
     ("limit", "note"),
     [
         ("65536", "memory is not locked, and may be paged out"),
-        ("100663296", "memory held at start is locked, later memory is not"),
+        ("100663296", "only memory held at start is locked"),
     ],
 )
 def test_a_door_that_may_not_lock_says_so(tmp_path: Path, limit: str, note: str) -> None:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from tests.processes.host import GREETING, Process
+from tests.processes.host import GREETING, HERE, Process
 
 from panicdoor.processes.connection import (
     DRAIN_MAX,
@@ -364,6 +364,34 @@ def test_a_bug_in_an_answer_ends_its_connection(
     assert state(connection) is State.CLOSED
     assert [str(error) for error in process.bugs] == ["a bug in an answer"]
     process.bugs.clear()
+
+
+def test_a_bug_in_what_is_made_of_an_answer_ends_its_connection(
+    process: Process, client_and_connection: Pair
+) -> None:
+    """The monitor's answer comes by the desk, not by the epoll."""
+    client, connection = client_and_connection
+    client.sendall(b"wait\r\n")
+    process.settle()
+    process.answers.waiting[0].deliver(Part("", end=True))
+    process.answers.waiting[0].deliver(Part("once more", end=True))
+    assert [type(error) for error in process.bugs] == [RuntimeError]
+    assert state(connection) is State.CLOSED
+    process.bugs.clear()
+
+
+def test_where_the_kernel_cannot_watch_one_more_it_ends(process: Process) -> None:
+    """Its descriptor's number is the next one's: nothing of it may be left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        sock, address = listener.accept()
+    process.epoll.register(sock.fileno(), 0)  # one descriptor twice: refused, as for want of memory
+    connection = process.connections[sock.fileno()] = Connection(sock, address[0], HERE, process)
+    connection.start()
+    with client:
+        assert client.recv(1) == b""
+    assert state(connection) is State.CLOSED
+    assert process.connections == {}
 
 
 def shake_hands(process: Process, client: socket.socket) -> ssl.SSLSocket:

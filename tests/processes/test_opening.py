@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import setproctitle
 from tests.child import in_child
-from tests.running import LOOPBACK, descriptors, free_port, need_user
+from tests.running import LOOPBACK, descriptors, free_port, need_user, wait_for
 
 from panicdoor.cli.init import make_door
 from panicdoor.config import Address
@@ -204,6 +205,29 @@ def test_a_second_one_is_refused_until_the_first_is_closed(opened: Opened) -> No
         return said
 
     assert opened(look) == ": another serve has this door open"
+
+
+# What whoever started us has left
+
+
+def test_children_that_nobody_was_to_wait_for(directory: Path) -> None:
+    def attempt() -> object:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        close(open_door(directory, demo=True).holdings)
+        return True
+
+    assert in_child(attempt)
+
+
+def test_nothing_of_the_door_is_among_the_first_three_descriptors(directory: Path) -> None:
+    """Every child has /dev/null there, whatever was there before."""
+
+    def attempt() -> object:
+        os.closerange(0, 3)
+        open_door(directory, demo=True)
+        return [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+
+    assert in_child(attempt) == ["/dev/null"] * 3
 
 
 # Orphans

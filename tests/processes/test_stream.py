@@ -141,6 +141,21 @@ def test_accept_fails_and_those_who_follow_are_served(tmp_path: Path, code: int)
         assert b"PANICDOOR" in talk(places, b"\0")
 
 
+def test_a_listener_that_was_shut_listens_again(places: Places, monitor: End) -> None:
+    """One that was taken over can shut the socket that all share, and its successors'."""
+    (fd,) = places.world.holdings.listeners["tcp"]
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        listener.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: answers(places))
+
+
+def answers(places: Places) -> bool:
+    try:
+        return b"PANICDOOR" in talk(places, b"\0")
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("code", "stay"),
     [(errno.EPROTO, [True, True]), (errno.EMFILE, [False, True]), (errno.ENFILE, [False, True])],

@@ -26,6 +26,7 @@ IDLE_S: Final = 300.0  # seconds a client may say nothing: somebody reads, think
 WRITE_S: Final = 30.0  # seconds in which a client must take some of what is written to it
 DRAIN_S: Final = 5.0  # seconds a client has to close after we did
 DRAIN_MAX: Final = 64 * 1024  # bytes read and thrown away while it does
+WRITES: Final = 4  # writes to one client before others have their turn: it may pipeline requests
 
 
 class Host(TypingProtocol):
@@ -64,7 +65,8 @@ class Connection:
 
     __slots__ = (
         "_asked", "_awaited", "_delivered", "_desk", "_eof", "_first", "_here", "_host", "_out",
-        "_protocol", "_pumping", "_silent", "_sock", "_stage", "deadline", "peer", "state",
+        "_protocol", "_pumping", "_silent", "_sock", "_stage", "_writes", "deadline", "peer",
+        "state",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: str, here: Here, host: Host) -> None:
@@ -80,7 +82,7 @@ class Connection:
         self._protocol: Protocol | None = None
         self._asked: Asked | Prepared | None = None
         self._delivered = self._pumping = self._eof = self._silent = False
-        self._awaited = 0
+        self._awaited = self._writes = 0
         self._out = b""
 
     def start(self) -> None:
@@ -134,7 +136,7 @@ class Connection:
 
     def _expire(self) -> None:
         protocol = self._protocol
-        if self._out or self.state is State.DRAINING:
+        if self._awaited == EPOLLOUT or self.state is State.DRAINING:
             self.close()
         elif protocol is None:
             self._look(silent=True)
@@ -164,12 +166,16 @@ class Connection:
 
     def _look(self, silent: bool = False) -> None:
         """Decide what the client speaks, without taking a byte from the socket."""
-        if silent:
-            first, eof = self._first or b"", False
-        else:
+        first = b""
+        try:
             first = self._sock.recv(detect.PEEK_MAX, socket.MSG_PEEK)
-            # Nothing new although it was readable: the end of input is behind those bytes.
-            eof = not first or first == self._first
+            # It may have spoken in time, while we were stopped or busy with others.
+            silent = silent and first == self._first
+        except BlockingIOError:
+            if not silent:
+                raise
+        # Nothing new although it was readable: the end of input is behind those bytes.
+        eof = not silent and (not first or first == self._first)
         stage, greet, way = detect.step(self._stage, first, eof, silent)
         self._stage = stage
         if greet:
@@ -233,15 +239,21 @@ class Connection:
             return
         self._pumping = True
         try:
-            while self.state is State.TALKING and not self._out and self._step(protocol):
-                pass
+            self._writes = 0
+            while self.state is State.TALKING and not self._out and self._writes < WRITES:
+                if not self._step(protocol):
+                    break
         finally:
             self._pumping = False
-        if self.state is State.TALKING and not self._out:
-            if protocol.closed:
-                self._finish()
-            else:
-                self._await(EPOLLIN if protocol.hungry and not self._eof else 0)
+        if self.state is not State.TALKING or self._out:
+            return
+        if self._writes >= WRITES:
+            self.deadline = self._host.now() + WRITE_S
+            self._await(EPOLLOUT)  # at once, if there is room: after the others
+        elif protocol.closed:
+            self._finish()
+        else:
+            self._await(EPOLLIN if protocol.hungry and not self._eof else 0)
 
     def _step(self, protocol: Protocol) -> bool:
         """Move one thing; False where everything waits for somebody else."""
@@ -281,6 +293,7 @@ class Connection:
         self._pump()
 
     def _write(self, data: bytes) -> None:
+        self._writes += 1
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):

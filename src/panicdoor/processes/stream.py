@@ -61,6 +61,8 @@ class Stream:
         self._loop = place.loop
         self._tls = _context(place.world.holdings.secrets["tls"])
         self._listeners = [socket.socket(fileno=fd) for fd in place.world.holdings.listeners["tcp"]]
+        for listener in self._listeners:
+            listener.setblocking(False)  # again: it is shared, even with one that is taken over
         self._fixed = {
             listener: Here(*listener.getsockname()[:2])
             for listener in self._listeners

@@ -1,6 +1,7 @@
 """One connection on a real tcp socket, with a clock that the test moves."""
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -15,6 +16,7 @@ from panicdoor.processes.connection import (
     IDLE_S,
     SILENCE_S,
     WRITE_S,
+    WRITES,
     Connection,
     State,
 )
@@ -436,3 +438,44 @@ def test_silence_inside_tls_is_greeted(process: Process, client_and_connection: 
         assert state(connection) is State.TALKING
         process.pass_time(2)
         assert state(connection) is State.CLOSED
+
+
+def test_who_pipelines_waits_for_the_others_in_between(process: Process) -> None:
+    """All at once they would be answered at the expense of whoever else is here, and of pings."""
+    client, connection = process.connect()
+    with client:
+        process.answers.doc = "x" * 1000
+        client.sendall(b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        for turn in range(5):
+            process.epoll.poll(1)
+            connection.ready(select.EPOLLIN if not turn else select.EPOLLOUT)
+        assert len(process.answers.asked) <= 5 * WRITES
+        process.settle()
+        assert read(client).count(b"200 OK") == len(process.answers.asked) == 60
+
+
+def test_who_waits_for_its_turn_without_reading_is_given_up(process: Process) -> None:
+    client, connection = process.connect(sndbuf=4096)
+    with client:
+        process.answers.doc = "x" * 1000
+        client.sendall(b"\0a" * 100)
+        process.epoll.poll(1)
+        connection.ready(select.EPOLLIN)
+        connection.expire()
+        assert state(connection) is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n", HALF_A_HANDSHAKE, b"SSH-2.0-x\r\n"]
+)
+def test_who_spoke_while_we_were_stopped_was_not_silent(
+    process: Process, client_and_connection: Pair, said: bytes
+) -> None:
+    """Else a browser would be greeted like a terminal, and TLS refused as too late."""
+    client, connection = client_and_connection
+    client.sendall(said)
+    select.select([client], [], [], 0.05)
+    connection.expire()
+    process.settle()
+    assert GREETED not in read(client)
+    assert process.answers.asked or said != b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -15,7 +15,7 @@ from tests.running import LOOPBACK, read_all, wait_for
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, Hello, More, Ping, Pong
 from panicdoor.processes import stream
 from panicdoor.processes.stream import FULL_HOST, OPERATORS, OWN_FDS, STRANGERS
-from panicdoor.roles import SUPERVISOR
+from panicdoor.roles import ROLE_OF, SUPERVISOR
 
 CHALLENGE = "aadq-caqd-6enx-hcig-x4ir-mkkx"
 NAME = "stream1"
@@ -147,6 +147,24 @@ def test_a_listener_that_was_shut_listens_again(places: Places, monitor: End) ->
     with socket.socket(fileno=os.dup(fd)) as listener:
         listener.shutdown(socket.SHUT_RDWR)
     wait_for(lambda: answers(places))
+
+
+def test_a_listener_that_was_made_to_wait_does_not_wait(tmp_path: Path) -> None:
+    """The flag belongs to the socket: one that was taken over could stop all streams by it."""
+    with opened(tmp_path / "door") as places:
+        fds = [fd for kind in places.world.holdings.listeners.values() for fd in kind]
+        for fd in fds:
+            os.set_blocking(fd, True)
+        for name in (NAME, "datagram"):
+            places.fill(name)
+            places.end("monitor", name).hear(Hello)
+            wait_for(
+                lambda: (
+                    not any(
+                        map(os.get_blocking, places.world.holdings.listeners[ROLE_OF[name].listens])
+                    )
+                )
+            )  # noqa: B023
 
 
 def answers(places: Places) -> bool:

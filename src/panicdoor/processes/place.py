@@ -11,6 +11,7 @@ would one day close somebody else's descriptor of the same number.
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ class Place:
             if owner == name
         }
         self._handlers: dict[type[Message], Callable[[Any, str], None]] = {Ping: self._pong}
+        sys.unraisablehook = self._unraisable
         self._bugs: list[float] = []
         self._awake = self._ending = False
         self._pinged = 0
@@ -202,6 +204,11 @@ class Place:
         self._pinged = ping.n
         if self._awake:
             self.tell(SUPERVISOR, Pong(ping.n))
+
+    def _unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
+        """Python's own way of telling what a destructor raised would read source files."""
+        if raised.exc_value is not None:
+            self.report(raised.exc_value)
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

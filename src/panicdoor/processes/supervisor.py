@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-import msgspec
 import setproctitle
 
 from panicdoor.errors import PanicdoorError
@@ -33,6 +32,7 @@ from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
 from panicdoor.processes.warmup import rehearse
 from panicdoor.processes.wires import Wire
+from panicdoor.records import journal
 from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
 
 ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
@@ -119,6 +119,7 @@ class Supervisor:
         self._epoch = time.monotonic_ns()
         self._pings = 0
         self._next_ping = 0.0
+        self._untold = 0
         self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
 
@@ -315,7 +316,8 @@ class Supervisor:
     def _ping(self) -> None:
         self._pings += 1
         for seat in self._seats.values():
-            if seat.pinged and seat.pid:
+            # A wire that its holder has shut is shut for every successor: no reason to end them.
+            if seat.pinged and seat.pid and not self._wires[seat.name].over:
                 seat.missed += 1
                 patience = MISSES if seat.answered else BIRTH_MISSES
                 if seat.missed > patience:
@@ -323,9 +325,12 @@ class Supervisor:
                 else:
                     self._wires[seat.name].send(Ping(self._pings))
 
-    def _say(self, kind: str, **fields: object) -> None:
-        text = msgspec.json.encode(fields, order="deterministic").decode("ascii")
-        self._wires["writer"].send(Write(0, self._epoch, kind, text))
+    def _say(self, kind: str, **fields: journal.Value) -> None:
+        """Have something recorded. What the writer's wire has no room for is lost, but counted."""
+        untold = {"untold": self._untold} if self._untold else {}
+        text = journal.encode({**fields, **untold})
+        told = self._wires["writer"].send(Write(0, self._epoch, kind, text))
+        self._untold = 0 if told else self._untold + 1
 
     def _record_places(self) -> bool:
         holders = tuple(

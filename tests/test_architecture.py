@@ -75,7 +75,6 @@ VAGUE_CLASS = re.compile(r"Manager|Handler|Helper|Util")
 UNTESTED = {
     "errors": "five names",
     "protocols.base": "the contract, which test_contract checks with every protocol",
-    "cli.serve": "one call, run by tests/clients with a real door",
     "cli.docs": "run by test_docs, which compares what it writes",
 }
 # Tests of more than one file.

@@ -273,7 +273,7 @@ def test_what_is_done_after_the_fork(door: Places) -> None:
     def born() -> object:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        be_born(door.world, memory.survey(), keeps_root=ROOT)
+        be_born(door.world, memory.survey(), privileged=ROOT)
         return {
             "ignored": int(status("SigIgn"), 16),
             "links": sorted({descriptors(os.getpid())[fd] for fd in (0, 1, 2)}),

@@ -149,22 +149,16 @@ def test_a_listener_that_was_shut_listens_again(places: Places, monitor: End) ->
     wait_for(lambda: answers(places))
 
 
-def test_a_listener_that_was_made_to_wait_does_not_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [NAME, "datagram"])
+def test_a_listener_that_was_made_to_wait_does_not_wait(tmp_path: Path, name: str) -> None:
     """The flag belongs to the socket: one that was taken over could stop all streams by it."""
     with opened(tmp_path / "door") as places:
-        fds = [fd for kind in places.world.holdings.listeners.values() for fd in kind]
+        fds = places.world.holdings.listeners[ROLE_OF[name].listens]
         for fd in fds:
             os.set_blocking(fd, True)
-        for name in (NAME, "datagram"):
-            places.fill(name)
-            places.end("monitor", name).hear(Hello)
-            wait_for(
-                lambda: (
-                    not any(
-                        map(os.get_blocking, places.world.holdings.listeners[ROLE_OF[name].listens])
-                    )
-                )
-            )  # noqa: B023
+        places.fill(name)
+        places.end("monitor", name).hear(Hello)
+        wait_for(lambda: not any(map(os.get_blocking, fds)))
 
 
 def answers(places: Places) -> bool:

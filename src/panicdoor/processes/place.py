@@ -228,7 +228,7 @@ def fill(name: str, fill_number: int, world: World, entry: Callable[[Place], Non
     os._exit(0)
 
 
-def be_born(world: World, ranges: memory.Ranges, keeps_root: bool) -> None:
+def be_born(world: World, ranges: memory.Ranges, privileged: bool) -> None:
     """What every process of the door does first after its fork."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -236,4 +236,4 @@ def be_born(world: World, ranges: memory.Ranges, keeps_root: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     for fd in (0, 1, 2):
         os.dup2(world.holdings.null, fd)
-    memory.lock(ranges, keeps_root)
+    memory.lock(ranges, privileged)

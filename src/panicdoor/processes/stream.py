@@ -157,11 +157,12 @@ class Stream:
         return here
 
     def _make_room(self) -> bool:
-        """The kernel had no descriptor for one more client: let go of the one here longest."""
-        for connection in self._connections.values():
-            connection.close()
-            return True
-        return False
+        """The kernel had no descriptor for one more client: let go of one of the fullest crowd."""
+        victim = self._admission.dispensable()
+        if victim is None:
+            return False
+        self._connections[victim].close()
+        return True
 
     def _listen_again(self, listener: socket.socket) -> None:
         """Undo a shutdown(2) of the socket that all streams share: by one that was taken over."""

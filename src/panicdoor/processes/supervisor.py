@@ -122,6 +122,7 @@ class Supervisor:
         self._untold = 0
         self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
+        self._privileged = False
 
     def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -136,7 +137,9 @@ class Supervisor:
         memory.trim_malloc()
         gc.freeze()
         self._ranges = memory.survey()
-        locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)
+        self._privileged = memory.privileged()
+        # As those without rights do, so that the note at start is true of them.
+        locked = memory.lock(self._ranges, privileged=False)
         notes = limits(self._world, locked, process.escape_oom_killer())
         # Inherited by all: others of this user must not reach the secrets through our descriptors.
         confine.hide_memory()
@@ -250,7 +253,8 @@ class Supervisor:
         """Be the new process, until its end: nothing of the supervisor's runs after this."""
         try:
             name, number = seat.name, seat.fills + 1
-            be_born(self._world, self._ranges, seat.role.root and seat.role.name != SPARE)
+            keeps_lock = self._privileged and seat.role.root and seat.role.name != SPARE
+            be_born(self._world, self._ranges, keeps_lock)
             if seat.role.name == SPARE:
                 setproctitle.setproctitle(f"panicdoor: {name} of {self._world.door.name}")
                 become = spare.wait(name, self._world)

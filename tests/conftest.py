@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh  # noqa: F401 - whole, before a door's modules import what they need of it
 import pytest
 from tests.running import Door, running
 

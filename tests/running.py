@@ -6,6 +6,7 @@ ended by their pids. `extra` starts the door with the commands of `tests/extra.p
 
 import os
 import pwd
+import select
 import signal
 import socket
 import ssl
@@ -48,15 +49,16 @@ def wait_for(what: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def free_port() -> int:
-    """Return a port that is free now for tcp and udp."""
+    """Return a port that is free now for tcp and udp, and that no client is given as its own."""
+    clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
+        port = randrange(min(10_000, clients // 2), clients)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
-            tcp.bind((LOOPBACK, 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind((LOOPBACK, port))
                 udp.bind((LOOPBACK, port))
             except OSError:
                 continue
@@ -88,6 +90,17 @@ def descriptors(pid: int) -> dict[int, str]:
             with suppress(OSError):  # it was closed
                 found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
     return found
+
+
+def exit_code(pid: int, seconds: float = 10.0) -> int:
+    """Wait for a child, but not for ever, and return how it ended: a code, or minus a signal."""
+    fd = os.pidfd_open(pid)
+    try:
+        if not select.select([fd], [], [], seconds)[0]:
+            pytest.fail(f"a process did not end within {seconds} seconds")
+    finally:
+        os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def children(pid: int) -> list[int]:

@@ -75,7 +75,6 @@ VAGUE_CLASS = re.compile(r"Manager|Handler|Helper|Util")
 UNTESTED = {
     "errors": "five names",
     "protocols.base": "the contract, which test_contract checks with every protocol",
-    "cli.serve": "one call, run by tests/clients with a real door",
     "processes.ssh_connection": "run by tests/clients/test_ssh with real clients",
     "processes.ssh_session": "run by tests/clients/test_ssh with real clients",
     "processes.ssh_warmup": "run at every start, and its effect is what test_startup counts",

@@ -7,12 +7,13 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from tests.bounds.harm import come_from, has_ended, no_harm, until_closed
+from tests.bounds.harm import FLAT, come_from, has_ended, no_harm, until_closed
 from tests.everyone import PATIENCE, client_context, talk, talk_inside
 from tests.running import Door, read_all
 
 MOST = 64 << 20  # bytes that nobody takes from an offender
 TOGETHER = 8  # offenders at once
+TLS_EACH = 40  # KiB that one connection may cost
 ENDLESS = {
     "a line": (b"", b"x" * 4096, b"Too long: a line may have 1024 characters."),
     "a line with NULs": (b"x", b"\0" * 4096, b"Too long"),
@@ -73,7 +74,7 @@ def client_hello() -> bytes:
 def test_a_tls_client_that_stops_half_way(plain_door: Door) -> None:
     hello = client_hello()
     cuts = [1, 2, 3, 5, 6, 11, 50, len(hello) // 2, len(hello) - 1, len(hello)]
-    with no_harm(plain_door), ExitStack() as connected:
+    with no_harm(plain_door, FLAT + len(cuts) * TOGETHER * TLS_EACH), ExitStack() as connected:
         stuck = [connected.enter_context(plain_door.connect()) for _ in cuts * TOGETHER]
         for client, cut in zip(stuck, cuts * TOGETHER, strict=True):
             client.sendall(hello[:cut])

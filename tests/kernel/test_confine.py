@@ -190,6 +190,7 @@ def test_memory_is_hidden_from_the_same_user(hidden: bool) -> None:
 @needs_root
 def test_changing_the_user_leaves_nothing_of_root() -> None:
     def changed() -> object:
+        os.setgroups([0, 4])
         confine.change_user(NOBODY.pw_uid, NOBODY.pw_gid)
         back = refused(lambda: os.setresuid(0, 0, 0)), refused(lambda: os.setgroups([0]))
         fields = [status(f) for f in ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "CapAmb")]

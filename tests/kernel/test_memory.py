@@ -6,10 +6,18 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from tests.child import KilledError, become_nobody, end_of_stack, in_child, kib, use_stack
+from tests.child import (
+    KilledError,
+    become_nobody,
+    end_of_stack,
+    in_child,
+    kib,
+    status,
+    use_stack,
+)
 from tests.running import ROOT
 
-from panicdoor.kernel import memory
+from panicdoor.kernel import confine, memory
 from panicdoor.kernel.memory import Locked
 
 MIB = 1 << 20
@@ -32,7 +40,7 @@ def usual_stack() -> None:
 def test_without_a_right_to_lock_nothing_is() -> None:
     def lock() -> object:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096, 4096))
-        return memory.lock((), keeps_root=False).name, kib("VmLck")
+        return memory.lock((), privileged=False).name, kib("VmLck")
 
     assert in_child(lock, nobody=True) == [Locked.NONE.name, 0]
 
@@ -40,7 +48,7 @@ def test_without_a_right_to_lock_nothing_is() -> None:
 @needs_root
 def test_root_locks_everything_now_and_later() -> None:
     def lock() -> object:
-        locked = memory.lock(memory.survey(), keeps_root=True)
+        locked = memory.lock(memory.survey(), privileged=True)
         before = kib("VmLck")
         block = bytearray(32 * MIB)
         return locked.name, before > 0, kib("VmLck") - before >= len(block) // 1024
@@ -54,7 +62,7 @@ def test_who_will_lose_that_right_locks_what_there_is() -> None:
         pytest.skip("RLIMIT_MEMLOCK is infinite here")
 
     def lock() -> object:
-        locked = memory.lock(memory.survey(), keeps_root=False)
+        locked = memory.lock(memory.survey(), privileged=False)
         become_nobody()
         before = kib("VmLck")
         block = bytearray(32 * MIB)
@@ -72,7 +80,7 @@ def test_the_stack_of_a_locked_process(prepare: Callable[[], memory.Ranges]) -> 
         usual_stack()
         end = end_of_stack()
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 * MIB, 8 * MIB))
-        memory.lock(prepare(), keeps_root=False)
+        memory.lock(prepare(), privileged=False)
         become_nobody()
         use_stack(end, DEEP)
         return True
@@ -125,7 +133,7 @@ def test_reading_in_costs_no_copies() -> None:
 
     def read_in() -> object:
         before = private()
-        memory.lock(tuple(ranges), keeps_root=False)
+        memory.lock(tuple(ranges), privileged=False)
         return private() - before
 
     assert in_child(read_in) < 2048
@@ -133,7 +141,7 @@ def test_reading_in_costs_no_copies() -> None:
 
 def test_ranges_that_are_not_there_are_passed_over() -> None:
     nonsense = ((0, 4096), (4096, 8192), (1 << 46, (1 << 46) + 4096))
-    assert in_child(lambda: memory.lock(nonsense, keeps_root=False).name) in Locked.__members__
+    assert in_child(lambda: memory.lock(nonsense, privileged=False).name) in Locked.__members__
 
 
 def test_freed_memory_stays_ours() -> None:
@@ -145,3 +153,13 @@ def test_freed_memory_stays_ours() -> None:
         return size - kib("VmSize")
 
     assert in_child(use) == 0
+
+
+def test_who_is_bound_by_the_limit() -> None:
+    assert memory.privileged() == bool(int(status("CapEff"), 16) >> 14 & 1)
+
+    def unprivileged() -> bool:
+        confine.drop_capabilities()
+        return memory.privileged()
+
+    assert not in_child(unprivileged)

@@ -6,6 +6,7 @@ earnest: one that this killed would never have reported.
 
 import json
 import pwd
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.born import CODE, LANDLOCK, REPORTS
-from tests.child import NOBODY
+from tests.child import NOBODY, status
 from tests.running import ROOT, Door, descriptors, need_user, running, wait_for
 
 from panicdoor.config import USER
@@ -28,6 +29,8 @@ CONFINED = [name for name in OTHERS if not ROLE_OF[name].root]
 DENIED = "PermissionError"
 MISSING = "FileNotFoundError"
 NET_ABI, SCOPE_ABI = 4, 6
+KEEPING = ("--securebits=+no_setuid_fixup", "--inh-caps=+kill", "--ambient-caps=+kill")
+CAN_SET_SECUREBITS = subprocess.run(["setpriv", *KEEPING, "true"], check=False).returncode == 0
 
 Reports = dict[str, dict[str, Any]]
 
@@ -131,6 +134,18 @@ def test_the_empty_root_is_empty(door: tuple[Door, Path, str]) -> None:
         assert str(empty) not in descriptors(running_door.place(name)).values()
     for name in {*ROLE_OF} - {*CONFINED}:
         assert Path(f"/proc/{running_door.place(name)}/root").readlink() == Path("/")
+
+
+@pytest.mark.skipif(not CAN_SET_SECUREBITS, reason="this root may not change its securebits")
+def test_no_capability_is_left_whatever_was_given(tmp_path: Path) -> None:
+    """With such securebits a change of user alone takes none away: capabilities(7)."""
+    with running(tmp_path / "door", prefix=("setpriv", *KEEPING)) as door:
+        for name in CONFINED:
+            pid = door.place(name)
+            fields = ("CapEff", "CapPrm", "CapInh", "CapAmb")
+            assert {field: int(status(field, pid), 16) for field in fields} == dict.fromkeys(
+                fields, 0
+            ), name
 
 
 def test_the_user_is_one_of_its_own() -> None:

@@ -274,3 +274,14 @@ def test_a_flood_leaves_nothing_behind() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 64 * 1024
+
+
+def test_who_goes_first_where_there_is_no_room() -> None:
+    admission = Admission(8, 8, [ip_network("10.0.0.0/8")])
+    assert admission.dispensable() is None
+    admission.enter(1, "10.0.0.1")
+    assert admission.dispensable() == 1
+    for id, address in ((2, "192.0.2.1"), (3, "198.51.100.1"), (4, "198.51.100.2")):
+        admission.enter(id, address)
+    assert admission.dispensable() == 3
+    assert admission.dispensable() == 3

@@ -1,13 +1,14 @@
 """One connection on a real tcp socket, with a clock that the test moves."""
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
 from collections.abc import Iterator
 
 import pytest
-from tests.processes.host import GREETING, Process
+from tests.processes.host import GREETING, HERE, Process
 
 from panicdoor.processes.connection import (
     DRAIN_MAX,
@@ -15,6 +16,7 @@ from panicdoor.processes.connection import (
     IDLE_S,
     SILENCE_S,
     WRITE_S,
+    WRITES,
     Connection,
     State,
 )
@@ -81,7 +83,6 @@ def test_silence_is_greeted_once(process: Process, client_and_connection: Pair) 
     [
         (b"\0", DOC),
         (b"doc\r\n", DOC),
-        (b"SSH-2.0-x\r\n", b"This door has no ssh yet"),
         (b"\x16\x03\x01", b"Too late for TLS"),
         (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK"),
     ],
@@ -95,6 +96,32 @@ def test_what_comes_late_still_lands_right(
     client.sendall(late)
     process.settle()
     assert answer in read(client)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ssh_is_handed_over_untouched(
+    process: Process, client_and_connection: Pair, late: bool
+) -> None:
+    client, connection = client_and_connection
+    if late:
+        process.pass_time(SILENCE_S)
+        assert read(client) == GREETED
+    client.sendall(b"SSH-2.0-x\r\n")
+    process.settle()
+    assert state(connection) is State.CLOSED
+    assert process.connections == {}
+    (sock,) = process.handed_over
+    assert sock.recv(100) == b"SSH-2.0-x\r\n"
+    sock.sendall(b"SSH-2.0-door\r\n")
+    assert client.recv(100) == b"SSH-2.0-door\r\n"
+
+
+def test_ssh_that_finds_no_room_is_told_so(process: Process, client_and_connection: Pair) -> None:
+    client, _ = client_and_connection
+    process.has_room = False
+    client.sendall(b"SSH-2.0-x\r\n")
+    process.settle()
+    assert b"ssh is busy here" in read(client)
 
 
 def test_a_beginning_waits_for_its_rest(process: Process, client_and_connection: Pair) -> None:
@@ -195,10 +222,14 @@ def test_a_client_that_does_not_read_is_given_up(process: Process) -> None:
             taken += len(client.recv(65536))
             process.settle(0)
         assert taken
-        process.settle()
-        process.pass_time(WRITE_S - 1)
+        while process.settle():
+            pass
+        left = connection.deadline - process.now()
+        assert 0 < left <= WRITE_S
+        process.pass_time(left - 1)
         assert state(connection) is State.TALKING
-        process.pass_time(2)
+        for _ in range(5):  # the kernel may find room for a little more
+            process.pass_time(WRITE_S + 1)
         assert state(connection) is State.CLOSED
 
 
@@ -362,6 +393,34 @@ def test_a_bug_in_an_answer_ends_its_connection(
     process.bugs.clear()
 
 
+def test_a_bug_in_what_is_made_of_an_answer_ends_its_connection(
+    process: Process, client_and_connection: Pair
+) -> None:
+    """The monitor's answer comes by the desk, not by the epoll."""
+    client, connection = client_and_connection
+    client.sendall(b"wait\r\n")
+    process.settle()
+    process.answers.waiting[0].deliver(Part("", end=True))
+    process.answers.waiting[0].deliver(Part("once more", end=True))
+    assert [type(error) for error in process.bugs] == [RuntimeError]
+    assert state(connection) is State.CLOSED
+    process.bugs.clear()
+
+
+def test_where_the_kernel_cannot_watch_one_more_it_ends(process: Process) -> None:
+    """Its descriptor's number is the next one's: nothing of it may be left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        sock, address = listener.accept()
+    process.epoll.register(sock.fileno(), 0)  # one descriptor twice: refused, as for want of memory
+    connection = process.connections[sock.fileno()] = Connection(sock, address[0], HERE, process)
+    connection.start()
+    with client:
+        assert client.recv(1) == b""
+    assert state(connection) is State.CLOSED
+    assert process.connections == {}
+
+
 def shake_hands(process: Process, client: socket.socket) -> ssl.SSLSocket:
     """Return the TLS that a client has made of its connection; it does not block."""
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -404,3 +463,44 @@ def test_silence_inside_tls_is_greeted(process: Process, client_and_connection: 
         assert state(connection) is State.TALKING
         process.pass_time(2)
         assert state(connection) is State.CLOSED
+
+
+def test_who_pipelines_waits_for_the_others_in_between(process: Process) -> None:
+    """All at once they would be answered at the expense of whoever else is here, and of pings."""
+    client, connection = process.connect()
+    with client:
+        process.answers.doc = "x" * 1000
+        client.sendall(b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        for turn in range(5):
+            process.epoll.poll(1)
+            connection.ready(select.EPOLLIN if not turn else select.EPOLLOUT)
+        assert len(process.answers.asked) <= 5 * WRITES
+        process.settle()
+        assert read(client).count(b"200 OK") == len(process.answers.asked) == 60
+
+
+def test_who_waits_for_its_turn_without_reading_is_given_up(process: Process) -> None:
+    client, connection = process.connect()
+    with client:
+        client.sendall(b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        process.epoll.poll(1)
+        connection.ready(select.EPOLLIN)
+        assert len(process.answers.asked) <= WRITES
+        connection.expire()
+        assert state(connection) is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n", HALF_A_HANDSHAKE, b"SSH-2.0-x\r\n"]
+)
+def test_who_spoke_while_we_were_stopped_was_not_silent(
+    process: Process, client_and_connection: Pair, said: bytes
+) -> None:
+    """Else a browser would be greeted like a terminal, and TLS refused as too late."""
+    client, connection = client_and_connection
+    client.sendall(said)
+    select.select([client], [], [], 0.05)
+    connection.expire()
+    process.settle()
+    assert GREETED not in read(client)
+    assert process.answers.asked or said != b"GET /doc HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import setproctitle
 from tests.child import in_child
-from tests.running import LOOPBACK, descriptors, free_port, need_user
+from tests.running import LOOPBACK, descriptors, free_port, need_user, wait_for
 
 from panicdoor.cli.init import make_door
 from panicdoor.config import Address
@@ -206,6 +207,29 @@ def test_a_second_one_is_refused_until_the_first_is_closed(opened: Opened) -> No
     assert opened(look) == ": another serve has this door open"
 
 
+# What whoever started us has left
+
+
+def test_children_that_nobody_was_to_wait_for(directory: Path) -> None:
+    def attempt() -> object:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        close(open_door(directory, demo=True).holdings)
+        return True
+
+    assert in_child(attempt)
+
+
+def test_nothing_of_the_door_is_among_the_first_three_descriptors(directory: Path) -> None:
+    """Every child has /dev/null there, whatever was there before."""
+
+    def attempt() -> object:
+        os.closerange(0, 3)
+        open_door(directory, demo=True)
+        return [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+
+    assert in_child(attempt) == ["/dev/null"] * 3
+
+
 # Orphans
 
 
@@ -214,8 +238,10 @@ def orphan() -> Iterator[int]:
     """A process that an earlier supervisor might have left."""
     pid = os.fork()
     if pid == 0:
+        setproctitle.setproctitle("panicdoor: stream1 of web1")
         signal.pause()
         os._exit(0)
+    wait_for(lambda: process.name(pid).startswith("panicdoor: "))
     yield pid
     try:
         os.kill(pid, signal.SIGKILL)
@@ -235,6 +261,22 @@ def test_orphans_are_ended(directory: Path, orphan: int) -> None:
     (directory / "places").write_text(record.ljust(PLACES_SIZE))
     close_after_opening(directory)
     assert ended(orphan)
+
+
+def test_what_does_not_call_itself_one_of_ours_is_left_alone(directory: Path) -> None:
+    """The writer has no rights, and root kills whom its list names: it could name anybody."""
+    stranger = os.fork()
+    if stranger == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        record = f"{process.boot_id()}\nstream1 {stranger} {process.start_time(stranger)}\n"
+        (directory / "places").write_text(record)
+        close_after_opening(directory)
+        assert not ended(stranger)
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)
 
 
 def close_after_opening(directory: Path) -> None:

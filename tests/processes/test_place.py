@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.child import in_child, status
 from tests.places import FAR, Places, opened
-from tests.running import ROOT, descriptors, wait_for
+from tests.running import ROOT, descriptors, exit_code, wait_for
 
 from panicdoor.kernel import memory
 from panicdoor.messages import Answer, Bug, Cancel, Hello, Message, Ping, Pong, Run
@@ -50,11 +50,6 @@ def hold(door: Places) -> Iterator[Callable[[str, Entry], int]]:
 
 
 Hold = Callable[[str, Entry], int]
-
-
-def code(pid: int) -> int:
-    """Wait for a process and return how it ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def run(number: int, *words: str) -> Run:
@@ -101,7 +96,7 @@ def test_keeping_only_some() -> None:
     pid = os.fork()
     if pid == 0:
         keep()
-    assert code(pid) == 40
+    assert exit_code(pid) == 40
 
 
 @pytest.mark.parametrize("name", [name for name in ROLE_OF if not name.startswith("spare")])
@@ -196,7 +191,7 @@ def test_sigterm_ends_it(door: Places, hold: Hold) -> None:
     door.end(SUPERVISOR, "stream1").say(Ping(1))
     door.end(SUPERVISOR, "stream1").hear(Pong)
     os.kill(pid, signal.SIGTERM)
-    assert code(pid) == 0
+    assert exit_code(pid) == 0
     assert door.end("monitor", "stream1").hear(Bug).text == "after"
 
 
@@ -208,7 +203,7 @@ def test_sigterm_while_it_warms_up_ends_it(door: Places, hold: Hold) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         place.run_for(30)
 
-    assert code(hold("stream1", serve)) == 0
+    assert exit_code(hold("stream1", serve)) == 0
 
 
 # Bugs
@@ -239,14 +234,14 @@ def test_a_bug_at_birth_is_told_and_the_end(door: Places, hold: Hold) -> None:
     def fail(place: Place) -> None:
         raise RuntimeError("x" * 2000)
 
-    assert code(hold("writer", fail)) == 1
+    assert exit_code(hold("writer", fail)) == 1
     bug = door.end("monitor", "writer").hear(Bug)
     assert bug.text.startswith("RuntimeError: xxx")
     assert len(bug.text) == 512
 
 
 def test_an_entry_that_returns_is_an_end(door: Places, hold: Hold) -> None:
-    assert code(hold("observer", lambda place: None)) == 0
+    assert exit_code(hold("observer", lambda place: None)) == 0
 
 
 def test_every_role_handles_all_that_it_may_be_told(door: Places) -> None:
@@ -267,7 +262,7 @@ def test_every_role_handles_all_that_it_may_be_told(door: Places) -> None:
         for name in ROLE_OF:
             if not name.startswith("spare"):
                 door.fill(name)
-                heard.append((name, code(door.pids.pop(name))))
+                heard.append((name, exit_code(door.pids.pop(name))))
     assert [name for name, ended in heard if ended != 50] == []
 
 
@@ -278,7 +273,7 @@ def test_what_is_done_after_the_fork(door: Places) -> None:
     def born() -> object:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        be_born(door.world, memory.survey(), keeps_root=ROOT)
+        be_born(door.world, memory.survey(), privileged=ROOT)
         return {
             "ignored": int(status("SigIgn"), 16),
             "links": sorted({descriptors(os.getpid())[fd] for fd in (0, 1, 2)}),

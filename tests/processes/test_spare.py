@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.places import Places, opened
-from tests.running import descriptors, wait_for
+from tests.running import descriptors, exit_code, wait_for
 
 from panicdoor.messages import Become, Message
 from panicdoor.processes import spare
@@ -29,7 +29,6 @@ class Waiting:
 
     def __init__(self, world: World, file: Path) -> None:
         self._file = file
-        self._seen = -1
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -40,9 +39,9 @@ class Waiting:
 
     def called(self) -> str:
         """Wait for its end, and return what it was called to; "" when it ended uncalled."""
-        self._seen = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        code = exit_code(self.pid)
         self.pid = 0
-        return self._file.read_text() if self._seen == 3 else ""
+        return self._file.read_text() if code == 3 else ""
 
     def lives(self) -> bool:
         """Whether it is still there."""
@@ -147,20 +146,15 @@ def test_after_its_call_the_wire_it_waited_at_is_closed(door: Places) -> None:
         assert wires["spare1", SUPERVISOR] not in left
         assert door.world.holdings.of("stream1") <= left
 
-    assert exit_code(become) == 0
-
-
-def exit_code(what: Callable[[], None]) -> int:
-    """Do something that closes most descriptors, in a process of its own."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            what()
+            become()
             code = 0
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert exit_code(pid) == 0
 
 
 def test_every_place_can_be_taken(door: Places) -> None:

@@ -15,7 +15,7 @@ from tests.running import LOOPBACK, read_all, wait_for
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, Hello, More, Ping, Pong
 from panicdoor.processes import stream
 from panicdoor.processes.stream import FULL_HOST, OPERATORS, OWN_FDS, STRANGERS
-from panicdoor.roles import SUPERVISOR
+from panicdoor.roles import ROLE_OF, SUPERVISOR
 
 CHALLENGE = "aadq-caqd-6enx-hcig-x4ir-mkkx"
 NAME = "stream1"
@@ -31,10 +31,14 @@ def serving(directory: Path, before: Callable[[], object] = lambda: None) -> Ite
         supervisor.say(Ping(1))
         # Its warm-up asks the monitor, too; and until it is over it answers no ping.
         monitor.hear(Hello)
-        while not any(isinstance(message, Pong) for message in supervisor.waiting()):
+
+        def warm() -> bool:
             for message in monitor.waiting():
                 if isinstance(message, Ask):
                     monitor.say(Answer(message.id, message.epoch, "warm\n", end=True))
+            return any(isinstance(message, Pong) for message in supervisor.waiting())
+
+        wait_for(warm)
         yield places
 
 
@@ -137,6 +141,33 @@ def test_accept_fails_and_those_who_follow_are_served(tmp_path: Path, code: int)
         assert b"PANICDOOR" in talk(places, b"\0")
 
 
+def test_a_listener_that_was_shut_listens_again(places: Places, monitor: End) -> None:
+    """One that was taken over can shut the socket that all share, and its successors'."""
+    (fd,) = places.world.holdings.listeners["tcp"]
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        listener.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: answers(places))
+
+
+@pytest.mark.parametrize("name", [NAME, "datagram"])
+def test_a_listener_that_was_made_to_wait_does_not_wait(tmp_path: Path, name: str) -> None:
+    """The flag belongs to the socket: one that was taken over could stop all streams by it."""
+    with opened(tmp_path / "door") as places:
+        fds = places.world.holdings.listeners[ROLE_OF[name].listens]
+        for fd in fds:
+            os.set_blocking(fd, True)
+        places.fill(name)
+        places.end("monitor", name).hear(Hello)
+        wait_for(lambda: not any(map(os.get_blocking, fds)))
+
+
+def answers(places: Places) -> bool:
+    try:
+        return b"PANICDOOR" in talk(places, b"\0")
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("code", "stay"),
     [(errno.EPROTO, [True, True]), (errno.EMFILE, [False, True]), (errno.ENFILE, [False, True])],
@@ -163,7 +194,7 @@ def test_room_is_made_only_where_there_is_none(tmp_path: Path, code: int, stay: 
             assert refused.recv(1) == b""
         assert b"PANICDOOR" in talk(places, b"\0")
         for client in clients:
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 client.sendall(b"no such\r\n")
                 client.shutdown(socket.SHUT_WR)
         assert [b"no command" in rest(client) for client in clients] == stay

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.places import Places, opened
-from tests.running import children, session, title, wait_for
+from tests.running import children, exit_code, session, title, wait_for
 
 from panicdoor import messages
 from panicdoor.errors import PanicdoorError
@@ -24,7 +24,7 @@ from panicdoor.processes import supervisor, writer
 from panicdoor.processes.place import Place, World
 from panicdoor.processes.supervisor import ENTRIES, Supervisor
 from panicdoor.processes.wires import Wire
-from panicdoor.roles import ROLE_OF, SUPERVISOR
+from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR
 
 Entry = Callable[[Place], None]
 PING_S = 0.2  # a loaded machine must still answer the fifth
@@ -95,7 +95,7 @@ class Door:
         """End it and return its exit code."""
         pid, self.pid = self.pid, 0
         os.kill(pid, signal.SIGTERM)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return exit_code(pid)
 
     def left(self, leader: int) -> list[int]:
         """Return the processes of a session."""
@@ -162,7 +162,7 @@ def test_places_start_in_the_order_of_roles_and_end_in_the_reverse(door: Door) -
     assert door.stop() == 0
     assert door.left(pid) == []
     noted = door.noted()
-    order = ["writer", "monitor", "observer", "worker", "worker", "datagram", "stream", "stream"]
+    order = [role.name for role in ROLES for _ in range(role.n) if role.entry in ENTRIES]
     assert sorted(line for line in noted if line.startswith("begins")) == sorted(
         f"begins {name}" for name in order
     )
@@ -198,7 +198,7 @@ def test_a_door_that_is_not_whole_in_time_is_closed_again(
     door.entries = {"datagram": silent}
     door.start()
     pid, door.pid = door.pid, 0
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert exit_code(pid) == 1
     assert door.noted() == ["failed: datagram did not start in 0 seconds"]
     assert door.left(pid) == []
 
@@ -316,8 +316,11 @@ def test_it_is_said_how_one_ended(door: Door) -> None:
     wait_for(partial(reported, door, "lost", place="stream1", why="exit code 7"))
 
 
-def test_one_that_was_told_to_end_is_waited_for(door: Door) -> None:
+def test_one_that_was_told_to_end_is_waited_for(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The signal may have been for the whole group: then nothing is filled once more."""
+    monkeypatch.setattr(supervisor, "ASKED_S", 0.6)
     door.start()
     os.kill(door.places()["datagram"], signal.SIGTERM)
     wait_for(partial(reported, door, "lost", place="datagram"))

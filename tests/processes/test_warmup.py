@@ -75,6 +75,7 @@ def test_a_warm_up_speaks_everything_one_after_another(process: Process) -> None
         return make(way, greeted)
 
     process.make = remember
+    process.has_room = False  # so ssh is answered here
     begun = time.monotonic()
     warmup.warm_up(stream, place)  # type: ignore[arg-type]
     assert time.monotonic() - begun < warmup.WARM_UP_S

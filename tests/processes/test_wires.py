@@ -279,6 +279,15 @@ def test_descriptors_are_not_taken(pair: Pair) -> None:
     assert pair.wire.dropped == 50
 
 
+def test_a_wire_that_a_predecessor_made_wait_does_not_wait() -> None:
+    """One that was taken over can change what its successors inherit: the flags of the socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        wire = Wire("monitor", "stream1", ours.detach())
+        assert not os.get_blocking(wire.fileno())
+        wire.close()
+
+
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
 def test_a_peer_that_shuts_the_wire_is_over_and_not_read_for_ever(pair: Pair, how: int) -> None:
     pair.theirs.send(packed(ASK))

@@ -1,11 +1,16 @@
 """`panicdoor serve DIR`: opens the door that a directory describes."""
 
 import argparse
-import sys
+import os
+import select
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from panicdoor.processes.place import World
 from panicdoor.processes.supervisor import serve
+
+_STDERR: Final = 2  # by its number: Python may have found it closed
 
 _ABOUT = """\
 Open the door that DIR describes, as `panicdoor init` made it, and keep it open
@@ -40,11 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _ready(world: World, notes: tuple[str, ...]) -> None:
     """Say to the installer, once, what is open and what this door cannot do."""
     for note in notes:
-        print(f"panicdoor: note: {note}", file=sys.stderr)
+        _say(f"note: {note}")
     where = ", ".join(str(address) for address in world.door.listen)
     key = world.manual.fingerprint
-    print(
-        f"panicdoor: ready: {world.door.name} on {where}, tcp and udp, key {key}",
-        file=sys.stderr,
-        flush=True,
-    )
+    _say(f"ready: {world.door.name} on {where}, tcp and udp, key {key}")
+
+
+def _say(text: str) -> None:
+    """Say a line, unless nobody empties the pipe or it is broken: the door opens all the same."""
+    poll = select.poll()
+    poll.register(_STDERR, select.POLLOUT)
+    with suppress(OSError):
+        if poll.poll(0):
+            os.write(_STDERR, f"panicdoor: {text}\n".encode("ascii", "replace"))

@@ -87,11 +87,5 @@ def change_user(uid: int, gid: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability: capset(2)."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    libc.syscall(
-        "capset",
-        libc.SYS_CAPSET,
-        ctypes.c_char_p(header),
-        ctypes.c_char_p(bytes(24)),
-    )
+    """Give up every capability, ambient and inheritable ones too: capset(2)."""
+    libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))

@@ -15,13 +15,13 @@ PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 FALLOC_FL_KEEP_SIZE: Final = 1  # fallocate(2)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
-SYS_CAPSET: Final = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine, -1)
 SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
 SYS_LANDLOCK_RESTRICT_SELF: Final = 446
 
 _LIBC.syscall.restype = ctypes.c_long
 _LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_LIBC.capset.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 _LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
@@ -50,6 +50,11 @@ def madvise(start: int, length: int, advice: int) -> None:
 def prctl(option: int, value: int) -> None:
     """Change a property of this process: prctl(2)."""
     _checked(_LIBC.prctl(option, value, 0, 0, 0), "prctl")
+
+
+def capset(header: bytes, data: bytes) -> None:
+    """Set this process's capabilities: capset(2)."""
+    _checked(_LIBC.capset(header, data), "capset")
 
 
 def fallocate_keep_size(fd: int, length: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from panicdoor.kernel import libc
 
 STACK_MAX: Final = 8 << 20  # bytes: the usual RLIMIT_STACK; no deeper stack is prepared
+CAP_IPC_LOCK: Final = 14  # capabilities(7)
 STACK_GUARD: Final = 64 << 10  # bytes left below: the limit itself must not be touched
 
 
@@ -61,12 +62,12 @@ def survey() -> Ranges:
     return tuple(ranges)
 
 
-def lock(ranges: Ranges, keeps_root: bool) -> Locked:
+def lock(ranges: Ranges, privileged: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
     `ranges` are read in first; pages that are shared stay shared. With MCL_FUTURE under a finite
-    RLIMIT_MEMLOCK a process without CAP_IPC_LOCK dies at its next megabyte, so then only what is
-    held now is locked. Never raises.
+    RLIMIT_MEMLOCK a process dies at its next megabyte unless it is `privileged`: keeps
+    CAP_IPC_LOCK. Then only what is held now is locked. Never raises.
     """
     unlimited = _raise_limit()
     for start, end in ranges:
@@ -74,7 +75,7 @@ def lock(ranges: Ranges, keeps_root: bool) -> Locked:
         with contextlib.suppress(OSError):
             libc.madvise(start, end - start, libc.MADV_POPULATE_READ)
     now = libc.MCL_CURRENT | libc.MCL_ONFAULT
-    if unlimited or keeps_root:
+    if unlimited or privileged:
         with contextlib.suppress(OSError):
             libc.mlockall(now | libc.MCL_FUTURE)
             return Locked.ALL
@@ -82,6 +83,13 @@ def lock(ranges: Ranges, keeps_root: bool) -> Locked:
         libc.mlockall(now)
         return Locked.CURRENT
     return Locked.NONE
+
+
+def privileged() -> bool:
+    """Say whether this process has CAP_IPC_LOCK: RLIMIT_MEMLOCK does not bind it then."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        effective = next((line for line in status if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(effective.split()[1], 16) >> CAP_IPC_LOCK & 1)
 
 
 def _raise_limit() -> bool:

@@ -116,7 +116,7 @@ def parse(data: bytes, file: str = "allowed_signers") -> Signers:
                 raise ConfigError(f"there are {SIGNERS_MAX} keys already")
             found[signer.key.blob] = signer
         except ConfigError as wrong:
-            name = text.split(None, 1)[0]
+            name = (text.split(None, 1) or [""])[0]
             principal = name if _PRINCIPAL.fullmatch(name) else ""
             remarks.append(Remark(number, principal, str(wrong)))
     return Signers(found, tuple(remarks))

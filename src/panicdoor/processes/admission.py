@@ -50,6 +50,13 @@ class Admission:
         number = _number(address)
         return (self._operators if self._known(number) else self._strangers).enter(id, number)
 
+    def dispensable(self) -> int | None:
+        """Return who goes first where room is short for another reason; None where nobody is."""
+        for pool in (self._strangers, self._operators):
+            if pool.members:
+                return pool.everybody.fullest()
+        return None
+
     def leave(self, id: int) -> None:
         """Give back the slot of `id`; nothing happens where it has none (any more)."""
         if not self._strangers.leave(id):

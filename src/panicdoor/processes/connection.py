@@ -27,6 +27,7 @@ WRITE_S: Final = 30.0  # seconds in which a client must take some of what is wri
 DRAIN_S: Final = 5.0  # seconds a client has to close after we did
 SSH_BUSY: Final = "ssh is busy here; try again in a moment, or connect with telnet."
 DRAIN_MAX: Final = 64 * 1024  # bytes read and thrown away while it does
+WRITES: Final = 4  # writes to one client before others have their turn: it may pipeline requests
 
 
 class Host(TypingProtocol):
@@ -68,7 +69,8 @@ class Connection:
 
     __slots__ = (
         "_asked", "_awaited", "_delivered", "_desk", "_eof", "_first", "_here", "_host", "_out",
-        "_protocol", "_pumping", "_silent", "_sock", "_stage", "deadline", "peer", "state",
+        "_protocol", "_pumping", "_silent", "_sock", "_stage", "_writes", "deadline", "peer",
+        "state",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: str, here: Here, host: Host) -> None:
@@ -84,14 +86,15 @@ class Connection:
         self._protocol: Protocol | None = None
         self._asked: Asked | Prepared | None = None
         self._delivered = self._pumping = self._eof = self._silent = False
-        self._awaited = 0
+        self._awaited = self._writes = 0
         self._out = b""
 
     def start(self) -> None:
-        """Look whether something came with the connection, and wait for what did not."""
-        self._host.epoll.register(self._sock.fileno(), EPOLLIN)
-        self._awaited = EPOLLIN
-        self._guarded(self._look)
+        """Look whether something came with the connection, and wait for what did not.
+
+        Where the kernel has no room to watch it, it ends here.
+        """
+        self._guarded(self._start)
 
     def ready(self, events: int) -> None:
         """Something happened on the socket."""
@@ -122,6 +125,11 @@ class Connection:
             self._host.report(error)
             self.close()
 
+    def _start(self) -> None:
+        self._host.epoll.register(self._sock.fileno(), EPOLLIN)
+        self._awaited = EPOLLIN
+        self._look()
+
     def _write_on(self) -> None:
         out, self._out = self._out, b""
         self.deadline = self._host.now() + IDLE_S
@@ -132,7 +140,7 @@ class Connection:
 
     def _expire(self) -> None:
         protocol = self._protocol
-        if self._out or self.state is State.DRAINING:
+        if self._awaited == EPOLLOUT or self.state is State.DRAINING:
             self.close()
         elif protocol is None:
             self._look(silent=True)
@@ -162,12 +170,16 @@ class Connection:
 
     def _look(self, silent: bool = False) -> None:
         """Decide what the client speaks, without taking a byte from the socket."""
-        if silent:
-            first, eof = self._first or b"", False
-        else:
+        first = b""
+        try:
             first = self._sock.recv(detect.PEEK_MAX, socket.MSG_PEEK)
-            # Nothing new although it was readable: the end of input is behind those bytes.
-            eof = not first or first == self._first
+            # It may have spoken in time, while we were stopped or busy with others.
+            silent = silent and first == self._first
+        except BlockingIOError:
+            if not silent:
+                raise
+        # Nothing new although it was readable: the end of input is behind those bytes.
+        eof = not silent and (not first or first == self._first)
         stage, greet, way = detect.step(self._stage, first, eof, silent)
         self._stage = stage
         if greet:
@@ -237,15 +249,21 @@ class Connection:
             return
         self._pumping = True
         try:
-            while self.state is State.TALKING and not self._out and self._step(protocol):
-                pass
+            self._writes = 0
+            while self.state is State.TALKING and not self._out and self._writes < WRITES:
+                if not self._step(protocol):
+                    break
         finally:
             self._pumping = False
-        if self.state is State.TALKING and not self._out:
-            if protocol.closed:
-                self._finish()
-            else:
-                self._await(EPOLLIN if protocol.hungry and not self._eof else 0)
+        if self.state is not State.TALKING or self._out:
+            return
+        if self._writes >= WRITES:
+            self.deadline = self._host.now() + WRITE_S
+            self._await(EPOLLOUT)  # at once, if there is room: after the others
+        elif protocol.closed:
+            self._finish()
+        else:
+            self._await(EPOLLIN if protocol.hungry and not self._eof else 0)
 
     def _step(self, protocol: Protocol) -> bool:
         """Move one thing; False where everything waits for somebody else."""
@@ -272,6 +290,9 @@ class Connection:
 
     def _deliver(self, part: Part) -> None:
         """Take a part from the desk: at once, or when the monitor has said it."""
+        self._guarded(lambda: self._take(part))
+
+    def _take(self, part: Part) -> None:
         if self._protocol is None or self.state is not State.TALKING:
             return
         self._protocol.send(part)
@@ -279,9 +300,10 @@ class Connection:
         if part.end:
             self._asked = None
         self.deadline = self._host.now() + IDLE_S
-        self._guarded(self._pump)
+        self._pump()
 
     def _write(self, data: bytes) -> None:
+        self._writes += 1
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):

@@ -50,6 +50,7 @@ class Queue:
 
     def __init__(self, fd: int) -> None:
         self.sock = socket.socket(fileno=fd)
+        self.sock.setblocking(False)  # again: our predecessor, taken over, may have undone it
         self.host, self.port = self.sock.getsockname()[:2]
         self.v6 = self.sock.family == socket.AF_INET6
         self.wildcard = self.host in ("0.0.0.0", "::")  # noqa: S104

@@ -22,7 +22,7 @@ from panicdoor.protocols.base import Form, Part, Request, parts_of
 
 ASK_S: Final = 2.0  # seconds until the monitor must have said a first word
 WORK_S: Final = 15.0  # seconds for each further part: a worker's deadline, and some
-ASKS_MAX: Final = 256  # questions of one frontend at once; the monitor's queues are no larger
+ASKS_MAX: Final = 256  # questions of one frontend at once: its wire to the monitor holds as many
 PAGE_MAX: Final = 256 << 10  # characters of an answer that is shown as one page of HTML
 FRESH_FOR_S: Final = 600.0  # seconds a challenge is shown for: it is good for 15 minutes
 SILENT: Final = 3  # the code of an answer that could not be had: nobody is there to give it

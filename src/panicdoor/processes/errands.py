@@ -163,11 +163,14 @@ class Errands:
             self._lose(name, runner)
 
     def _lose(self, name: str, runner: Runner) -> None:
-        """Have a runner replaced that missed its deadline; its client is told at once."""
+        """Have a runner replaced that missed its deadline; its client is told at once.
+
+        Until somebody says Hello that is said again and again: nobody pings a runner, and its
+        successor may be stopped, too.
+        """
         job, runner.job, runner.number = runner.job, None, 0
-        runner.due, runner.lost = 0.0, True
-        if not self._tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s")):
-            runner.due = time.monotonic() + ERRAND_S  # to be said again
+        runner.due, runner.lost = time.monotonic() + ERRAND_S, True
+        self._tell(SUPERVISOR, Replace(name, f"no answer in {ERRAND_S:.0f} s"))
         if job is not None:
             text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"
             self._end(job, text, 1)

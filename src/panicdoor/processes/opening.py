@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import resource
+import signal
 import ssl
 import stat
 from pathlib import Path
@@ -34,11 +35,14 @@ SECRET_MAX: Final = 64 << 10  # bytes: no key or certificate chain is nearly as 
 PLACES_SIZE: Final = 4096  # bytes, reserved: overwriting them works on a full disk too
 JOURNAL_RESERVE: Final = 1 << 20  # bytes reserved beyond the end: thousands of entries
 ORPHAN_MS: Final = 2000  # milliseconds for a killed orphan to be gone
+STDERR: Final = 2  # the last of the descriptors that everybody takes to be open
+OURS: Final = "panicdoor: "  # how the titles of all processes of a door begin
 _HOLDER: Final = re.compile(r"(\S+) ([0-9]{1,9}) ([0-9]{1,19})")  # a line of the list of places
 
 
 def open_door(directory: Path, demo: bool) -> World:
     """Open everything that the door of `directory` needs, or raise ConfigError and open nothing."""
+    _undo_carelessness()
     with contextlib.ExitStack() as undo:
         holdings = Holdings(lock=_lock(directory))
         undo.callback(close, holdings)
@@ -62,6 +66,18 @@ def open_door(directory: Path, demo: bool) -> World:
         holdings.wires = wires.open_all()
         undo.pop_all()
         return world
+
+
+def _undo_carelessness() -> None:
+    """Undo what whoever started us may have left: SIGCHLD ignored, or the first descriptors closed.
+
+    Children could not be waited for then; and what is opened as one of the first three is lost to
+    every child, which has /dev/null there.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    while (fd := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) <= STDERR:
+        pass
+    os.close(fd)
 
 
 def close(holdings: Holdings) -> None:
@@ -190,7 +206,11 @@ def _user(demo: bool) -> User | None:
 
 
 def _end_orphans(directory: Path) -> None:
-    """End what is left of a door whose supervisor is dead: we hold the lock, so it is."""
+    """End what is left of a door whose supervisor is dead: we hold the lock, so it is.
+
+    The list was written by a process without rights, and we may be root: what it names is ended
+    only where it calls itself one of ours, which nobody can make another process do.
+    """
     try:
         lines = (directory / "places").read_text(encoding="ascii").split("\n")
     except (OSError, UnicodeDecodeError):
@@ -199,6 +219,8 @@ def _end_orphans(directory: Path) -> None:
         return
     for holder in filter(None, map(_HOLDER.fullmatch, lines[1:])):
         place, pid, started = holder[1], int(holder[2]), int(holder[3])
+        if not process.name(pid).startswith(OURS):
+            continue
         if process.end(pid, started, ORPHAN_MS):
             continue
         # It hangs in the kernel. Only one that listens is in our way: it would take our clients.

@@ -12,6 +12,7 @@ import asyncio
 import os
 import select
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -121,6 +122,7 @@ class Place:
             if owner == name
         }
         self._handlers: dict[type[Message], Callable[[Any, str], None]] = {Ping: self._pong}
+        sys.unraisablehook = self._unraisable
         self._bugs: list[float] = []
         self._unheard: deque[tuple[Message, str]] = deque()
         self._awake = self._ending = False
@@ -178,8 +180,8 @@ class Place:
                 confine.enter_empty_root(world.holdings.empty)
             if world.user is not None:
                 confine.change_user(world.user.uid, world.user.gid)
-            elif os.geteuid() == 0:
-                confine.drop_capabilities()
+            # Root's go with its user, unless securebits keep them; others may have ambient ones.
+            confine.drop_capabilities()
         confine.hide_memory()
 
     def serve(self, warm_up: Callable[[], None] = lambda: None) -> None:
@@ -241,6 +243,11 @@ class Place:
         if self._awake:
             self.tell(SUPERVISOR, Pong(ping.n))
 
+    def _unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
+        """Python's own way of telling what a destructor raised would read source files."""
+        if raised.exc_value is not None:
+            self.report(raised.exc_value)
+
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         self.report(error if isinstance(error, BaseException) else RuntimeError(context["message"]))
@@ -259,7 +266,7 @@ def fill(name: str, fill_number: int, world: World, entry: Callable[[Place], Non
     os._exit(0)
 
 
-def be_born(world: World, ranges: memory.Ranges, keeps_root: bool) -> None:
+def be_born(world: World, ranges: memory.Ranges, privileged: bool) -> None:
     """What every process of the door does first after its fork."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -267,4 +274,4 @@ def be_born(world: World, ranges: memory.Ranges, keeps_root: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     for fd in (0, 1, 2):
         os.dup2(world.holdings.null, fd)
-    memory.lock(ranges, keeps_root)
+    memory.lock(ranges, privileged)

@@ -5,6 +5,7 @@ the end of tcp. Each has its share of the strangers' pool: when that is full a n
 slot of one of the fullest crowd.
 """
 
+import contextlib
 import errno
 import functools
 import resource
@@ -15,6 +16,7 @@ import time
 from typing import Final
 
 from panicdoor.commands.registry import Here
+from panicdoor.kernel import sockets
 from panicdoor.messages import Handover
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.connection import Connection
@@ -61,6 +63,8 @@ class Stream:
         self._loop = place.loop
         self._tls = _context(place.world.holdings.secrets["tls"])
         self._listeners = [socket.socket(fileno=fd) for fd in place.world.holdings.listeners["tcp"]]
+        for listener in self._listeners:
+            listener.setblocking(False)  # again: it is shared, even with one that is taken over
         self._fixed = {
             listener: Here(*listener.getsockname()[:2])
             for listener in self._listeners
@@ -141,12 +145,13 @@ class Stream:
                 return
             except OSError as error:
                 # What is none of these is the failure of one connection (accept(2)): go on.
-                if error.errno in FULL:
-                    self._make_room()
-                if error.errno in FULL_HOST:
-                    self._pause(listener, NO_ROOM_S)
-                    return
-                continue
+                full = error.errno in FULL and not self._make_room()
+                if error.errno == errno.EINVAL:
+                    self._listen_again(listener)
+                elif not full and error.errno not in FULL_HOST:
+                    continue
+                self._pause(listener, NO_ROOM_S)
+                return
             try:
                 self.adopt(sock, address[0], self._fixed.get(listener) or self._here(sock))
             except OSError:
@@ -162,11 +167,18 @@ class Stream:
             here = self._heres[name] = Here(*name)
         return here
 
-    def _make_room(self) -> None:
-        """The kernel had no descriptor for one more client: let go of the one here longest."""
-        for connection in self._connections.values():
-            connection.close()
-            return
+    def _make_room(self) -> bool:
+        """The kernel had no descriptor for one more client: let go of one of the fullest crowd."""
+        victim = self._admission.dispensable()
+        if victim is None:
+            return False
+        self._connections[victim].close()
+        return True
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        """Undo a shutdown(2) of the socket that all streams share: by one that was taken over."""
+        with contextlib.suppress(OSError):
+            listener.listen(sockets.BACKLOG)
 
     def _pause(self, listener: socket.socket, seconds: float) -> None:
         """Leave accepting to others for a moment."""
@@ -175,12 +187,13 @@ class Stream:
         self._loop.call_later(seconds, self._loop.add_reader, fd, self._accept, listener)
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        for connection in [c for c in self._connections.values() if c.deadline <= now]:
-            connection.expire()
+        # First of all the next one: whatever is raised here, deadlines go on.
         self._ticking = bool(self._connections)
         if self._ticking:
             self._loop.call_later(TICK_S, self._tick)
+        now = time.monotonic()
+        for connection in [c for c in self._connections.values() if c.deadline <= now]:
+            connection.expire()
 
 
 def _context(fd: int) -> ssl.SSLContext:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-import msgspec
 import setproctitle
 
 from panicdoor.errors import PanicdoorError
@@ -33,6 +32,7 @@ from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
 from panicdoor.processes.warmup import rehearse
 from panicdoor.processes.wires import Wire
+from panicdoor.records import journal
 from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
 
 ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
@@ -120,8 +120,10 @@ class Supervisor:
         self._epoch = time.monotonic_ns()
         self._pings = 0
         self._next_ping = 0.0
+        self._untold = 0
         self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
+        self._privileged = False
 
     def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -136,7 +138,9 @@ class Supervisor:
         memory.trim_malloc()
         gc.freeze()
         self._ranges = memory.survey()
-        locked = memory.lock(self._ranges, keeps_root=os.geteuid() == 0)
+        self._privileged = memory.privileged()
+        # As those without rights do, so that the note at start is true of them.
+        locked = memory.lock(self._ranges, privileged=False)
         notes = limits(self._world, locked, process.escape_oom_killer())
         # Inherited by all: others of this user must not reach the secrets through our descriptors.
         confine.hide_memory()
@@ -250,7 +254,8 @@ class Supervisor:
         """Be the new process, until its end: nothing of the supervisor's runs after this."""
         try:
             name, number = seat.name, seat.fills + 1
-            be_born(self._world, self._ranges, seat.role.root and seat.role.name != SPARE)
+            keeps_lock = self._privileged and seat.role.root and seat.role.name != SPARE
+            be_born(self._world, self._ranges, keeps_lock)
             if seat.role.name == SPARE:
                 setproctitle.setproctitle(f"panicdoor: {name} of {self._world.door.name}")
                 become = spare.wait(name, self._world)
@@ -316,7 +321,8 @@ class Supervisor:
     def _ping(self) -> None:
         self._pings += 1
         for seat in self._seats.values():
-            if seat.pinged and seat.pid:
+            # A wire that its holder has shut is shut for every successor: no reason to end them.
+            if seat.pinged and seat.pid and not self._wires[seat.name].over:
                 seat.missed += 1
                 patience = MISSES if seat.answered else BIRTH_MISSES
                 if seat.missed > patience:
@@ -324,9 +330,12 @@ class Supervisor:
                 else:
                     self._wires[seat.name].send(Ping(self._pings))
 
-    def _say(self, kind: str, **fields: object) -> None:
-        text = msgspec.json.encode(fields, order="deterministic").decode("ascii")
-        self._wires["writer"].send(Write(0, self._epoch, kind, text))
+    def _say(self, kind: str, **fields: journal.Value) -> None:
+        """Have something recorded. What the writer's wire has no room for is lost, but counted."""
+        untold = {"untold": self._untold} if self._untold else {}
+        text = journal.encode({**fields, **untold})
+        told = self._wires["writer"].send(Write(0, self._epoch, kind, text))
+        self._untold = 0 if told else self._untold + 1
 
     def _record_places(self) -> bool:
         holders = tuple(
@@ -352,7 +361,9 @@ class Supervisor:
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
+            # nohup(1) has it ignored, so that the door outlives the terminal: it stays so.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
         self._waker = waker
 
         def stop() -> None:

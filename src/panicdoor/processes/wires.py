@@ -91,6 +91,7 @@ class Wire:
         self.dropped = self.refused = 0
         self.over = False
         self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(False)  # again: our predecessor, taken over, may have undone it
         self._decoder = _DECODERS[role_of(peer), role_of(place)]
         self._passes = Handover in allowed(role_of(peer), role_of(place))
         self._at_once = 1 if Ask in allowed(role_of(peer), role_of(place)) else BURST

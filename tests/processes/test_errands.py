@@ -1,0 +1,162 @@
+"""Errands: who runs them, in which order, and what becomes of those that nobody ends."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from panicdoor.commands.registry import Where
+from panicdoor.messages import Cancel, Message, More, Output, Replace, Run
+from panicdoor.processes import errands
+from panicdoor.processes.errands import BUSY, DIED, RUNNERS, Errands, Job
+
+EPOCH = 7
+
+
+@dataclass
+class House:
+    """Errands, with a note of all that was said to other places and to clients."""
+
+    full: set[str] = field(default_factory=set)
+    told: list[tuple[str, Message]] = field(default_factory=list)
+    heard: list[tuple[str, str, bool, int]] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.errands = Errands(self.tell, EPOCH, ("stream1", "stream2"), absent=True)
+
+    def tell(self, place: str, message: Message) -> bool:
+        self.told.append((place, message))
+        return place not in self.full
+
+    def add(self, name: str, frontend: str = "stream1", where: Where = Where.OBSERVER) -> Job:
+        job = Job(
+            frontend, where, (name,),
+            lambda: self.begun.append(name),
+            lambda text, end, code: self.heard.append((name, text, end, code)),
+        )  # fmt: skip
+        self.errands.add(job)
+        return job
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Return who was given what."""
+        return [(place, m.words[0]) for place, m in self.told if isinstance(m, Run)]
+
+    def say(self, place: str, text: str, end: bool = False, code: int = 0) -> None:
+        """Let the last errand of a place print something."""
+        number = [m.id for p, m in self.told if p == place and isinstance(m, Run)][-1]
+        self.errands.output(Output(number, EPOCH, text, end, code), place)
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    for epoch, name in enumerate(RUNNERS):
+        house.errands.hello(name, epoch)
+    return house
+
+
+def test_nobody_is_given_anything_before_a_hello() -> None:
+    house = House()
+    house.add("look")
+    assert (house.runs(), house.begun) == ([], ["look"])
+    house.errands.hello("observer", 3)
+    assert house.runs() == [("observer", "look")]
+    assert [m.to for _, m in house.told if isinstance(m, Run)] == [3]
+
+
+def test_parts_come_one_by_one_and_then_the_place_is_free(house: House) -> None:
+    job = house.add("look")
+    house.say("observer", "one\n")
+    house.errands.more(job)
+    assert isinstance(house.told[-1][1], More)
+    house.add("again")
+    house.say("observer", "two\n", end=True, code=1)
+    assert house.heard == [("look", "one\n", False, 0), ("look", "two\n", True, 1)]
+    assert house.runs() == [("observer", "look"), ("observer", "again")]
+
+
+def test_frontends_have_their_turn(house: House) -> None:
+    for name in "abc":
+        house.add(name)
+    house.add("d", "stream2")
+    for _ in range(4):
+        house.say("observer", "", end=True)
+    assert [name for _, name in house.runs()] == ["a", "d", "b", "c"]
+
+
+def test_both_workers_work(house: House) -> None:
+    for name in "abc":
+        house.add(name, where=Where.WORKER)
+    assert house.runs() == [("worker1", "a"), ("worker2", "b")]
+
+
+def test_too_many_are_refused(house: House) -> None:
+    for number in range(errands.ERRANDS_WAITING_MAX + 1):
+        house.add(str(number))
+    assert house.heard == []
+    house.add("last")
+    assert house.heard == [("last", BUSY, True, 3)]
+
+
+def test_who_waits_for_too_long_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.add("first")
+    monkeypatch.setattr(errands, "WAIT_S", -1.0)
+    house.add("second")
+    house.errands.sweep()
+    assert house.heard == [("second", BUSY, True, 3)]
+    house.say("observer", "", end=True)
+    assert house.runs() == [("observer", "first")]
+
+
+def test_a_missed_deadline_is_told_again_and_again_until_a_hello(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "ERRAND_S", -1.0)
+    house.add("look")
+    for _ in range(2):
+        house.errands.sweep()
+    assert [m.place for _, m in house.told if isinstance(m, Replace)] == ["observer"] * 2
+    assert [(name, end, code) for name, _, end, code in house.heard] == [("look", True, 1)]
+    house.say("observer", "too late\n", end=True)
+    assert len(house.heard) == 1
+    house.errands.hello("observer", 9)
+    house.errands.sweep()
+    assert len([m for _, m in house.told if isinstance(m, Replace)]) == 2
+
+
+def test_a_place_whose_wire_is_full_is_replaced(house: House) -> None:
+    house.full = {"observer"}
+    house.add("look")
+    assert [m.place for _, m in house.told if isinstance(m, Replace)] == ["observer"]
+    assert house.heard[0][2:] == (True, 1)
+
+
+def test_the_end_of_a_process_ends_its_errand(house: House) -> None:
+    house.add("look")
+    house.add("next")
+    house.errands.hello("observer", 9)
+    assert house.heard == [("look", DIED, True, 1)]
+    assert house.runs() == [("observer", "look"), ("observer", "next")]
+    house.errands.hello("stream1", 9)  # no runner
+
+
+def test_what_nobody_waits_for_ends_and_holds_its_place_until_it_has(house: House) -> None:
+    running, waiting = house.add("look"), house.add("next")
+    house.errands.drop(waiting)
+    house.errands.drop(running)
+    assert isinstance(house.told[-1][1], Cancel)
+    house.add("third")
+    house.say("observer", "heard by nobody\n")
+    assert house.runs() == [("observer", "look")]
+    house.say("observer", "", end=True)
+    assert house.runs() == [("observer", "look"), ("observer", "third")]
+    assert house.heard == []
+
+
+def test_outputs_of_others_mean_nothing(house: House) -> None:
+    house.add("look")
+    number = next(m.id for _, m in house.told if isinstance(m, Run))
+    house.errands.output(Output(number, EPOCH - 1, "x", True, 0), "observer")
+    house.errands.output(Output(number + 1, EPOCH, "x", True, 0), "observer")
+    house.errands.output(Output(number, EPOCH, "x", True, 0), "worker1")
+    assert house.heard == []

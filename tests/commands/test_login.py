@@ -139,3 +139,16 @@ def test_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "pids", refuse)
     with pytest.raises(CommandError, match="/proc does not answer"):
         parts("login")
+
+
+def test_the_sshd_of_a_container_is_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.readlink
+    monkeypatch.setattr(
+        os, "readlink", lambda path: "net:[1]" if path == "/proc/77/ns/net" else real(path)
+    )
+    monkeypatch.setattr(login, "SSH", 1)
+    report = look(begin(), [hosts.stat(77, "sshd")], mounts.read()[0])
+    assert "sshd runs" not in stage(report, "listener").text
+    for state, there in (("S", True), ("Z", False)):
+        report = look(begin(), [hosts.stat(2**22 + 1, "sshd", state)], mounts.read()[0])
+        assert ("sshd runs" in stage(report, "listener").text) is there

@@ -1,6 +1,9 @@
 """The command triage: one screen, whatever is wrong and whatever it is called."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -190,3 +193,19 @@ def test_swap_that_moves_is_shown_as_a_rate() -> None:
 
 def test_its_parts_are_few() -> None:
     assert len(parts("triage")) <= 4
+
+
+@pytest.mark.parametrize("line", ["triage", "triage --json", "login", "services", "changes 2"])
+def test_nothing_is_imported_at_the_bad_moment(line: str) -> None:
+    code = (
+        "import sys\nfrom tests.commands.observed import said\nbefore = set(sys.modules)\n"
+        f"list(said({line!r}))\nprint(sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    assert run.stdout == "[]\n"

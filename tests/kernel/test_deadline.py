@@ -1,5 +1,6 @@
 """Deadlines inside one process: what sleeps, what computes, what swallows, and what is quick."""
 
+import gc
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +17,15 @@ def test_what_is_quick_is_left_alone() -> None:
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     time.sleep(0.06)
+
+
+def test_no_garbage_is_collected_meanwhile() -> None:
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        with within(5):
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+    gc.enable()
 
 
 def test_what_sleeps_is_woken() -> None:

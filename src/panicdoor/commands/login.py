@@ -6,6 +6,7 @@ anybody, and files are taken from memory (kernel.cached). What is not in memory 
 disk at the very end, when everything else has been said.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +36,7 @@ LISTENERS_MAX: Final = 2000  # listening sockets that are looked through
 UNPROVEN: Final = ("sshd", "_sshd", "_ssh", "nobody")  # whom sshd runs as before a login
 
 _ANY: Final = (bytes(4), bytes(16))  # 0.0.0.0 and ::
+_DEAD: Final = ("Z", "X")  # proc_pid_stat(5): not collected yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def look(
 
     With `wait` the disk is asked too, and may never answer.
     """
+    stats = [one for one in stats if one.name not in sessions.SSHD or _is_here(one)]
     servers = [s for s in stats if s.name == "sshd" and not _is_connection(s, stats)]
     ports = _ports(before, servers)
     for port in ports:
@@ -107,6 +110,16 @@ def look(
         tasks.group(servers[0].pid) if servers else "",
     )
     return Report(tuple(login_stages.all_of(seen)))
+
+
+def _is_here(server: tasks.Stat) -> bool:
+    """Return whether it runs in our network namespace: a container's sshd is not this host's."""
+    if server.state in _DEAD:
+        return False
+    try:
+        return os.readlink(f"/proc/{server.pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return True  # it is not ours to know
 
 
 def _is_connection(server: tasks.Stat, stats: Sequence[tasks.Stat]) -> bool:

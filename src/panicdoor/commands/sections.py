@@ -282,7 +282,6 @@ class _Counted(Scan):
 @section(SCAN_S + 0.2)
 def _held(_: Snapshot) -> Report:
     """What processes have open: one walk for deleted files and for descriptors."""
-    yield
     scan = _Counted()
     found = deleted.find(scan)
     devices: dict[int, tuple[int, deleted.Deleted]] = {}
@@ -293,6 +292,7 @@ def _held(_: Snapshot) -> Report:
             continue
         size, largest = devices.get(device, (0, file))
         devices[device] = size + file.size, largest
+    yield
     return Held(found.size, devices, tuple(_holders(scan.by_pid)), found.cut)
 
 

@@ -293,9 +293,11 @@ def _listed(title: str, text: str) -> list[str]:
 
 def _more(verdict: Verdict) -> str:
     shows = [line for judged in verdict.findings for line in judged.finding.next if can_run(line)]
-    usual = ["login", "disks", "changes"]
-    text = " | ".join(dict.fromkeys([*shows[:5], *usual, "triage --json"]))
-    return cut(escape_line(f"more: {text}"), WIDTH) + "\n"
+    text, last = "more: ", "triage --json"
+    for line in dict.fromkeys([*shows, "login", "disks", "changes"]):
+        if len(escape_line(f"{text}{line} | {last}")) <= WIDTH:
+            text += f"{line} | "
+    return f"{escape_line(text)}{last}\n"
 
 
 def _document(

@@ -3,10 +3,13 @@
     with within(0.5):
         ...  # OutOfTimeError is raised somewhere in here, half a second from now
 
-It ends what computes and what sleeps so that a signal wakes it. A process that waits in the kernel
-for a disk (state D) is not woken by anything: for that there is only another process.
+It ends what computes and what sleeps so that a signal wakes it. The collector of garbage rests
+meanwhile: what is raised inside of it would be lost, and printed where nobody wants it. A process
+that waits in the kernel for a disk (state D) is not woken by anything: for that there is only
+another process.
 """
 
+import gc
 import signal
 from types import FrameType, TracebackType
 from typing import Final
@@ -27,6 +30,8 @@ class within:  # noqa: N801 - read as a word: `with within(...)`
         self._armed = False
 
     def __enter__(self) -> None:
+        self._collects = gc.isenabled()
+        gc.disable()
         self._armed = True
         self._before = signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_S)
@@ -40,6 +45,8 @@ class within:  # noqa: N801 - read as a word: `with within(...)`
         self._armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._before)
+        if self._collects:
+            gc.enable()
 
     def _ring(self, _: int, __: FrameType | None) -> None:
         if self._armed:

@@ -5,11 +5,11 @@ line, or a paragraph, of its own. Times without a zone are in this host's local 
 look like an entry is passed over, so that a changed format shows as silence, not as nonsense.
 """
 
-import calendar
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 TAIL: Final = 512 << 10  # bytes of a log that are read, from its end
@@ -60,20 +60,29 @@ def _kind(word: str) -> str:
     return _KINDS.get(word.lower(), word.lower())
 
 
-def _local(text: str) -> float | None:
-    try:
-        return time.mktime(time.strptime(text, "%Y-%m-%d %H:%M:%S"))
-    except (ValueError, OverflowError):
-        return None
+def _numbers(text: str) -> list[int]:
+    """Return the numbers in a time. Not strptime: it loads a module when it is used first."""
+    return [int(number) for number in re.findall("[0-9]+", text)]
 
 
 def _zoned(text: str, zone: str) -> float | None:
+    away = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
     try:
-        seconds = calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+        year, month, day, hour, minute, second = _numbers(text)
+        at = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        return (at - away if zone[0] == "+" else at + away).timestamp()
     except (ValueError, OverflowError):
         return None
-    away = int(zone[1:3]) * 3600 + int(zone[3:5]) * 60
-    return seconds - away if zone[0] == "+" else seconds + away
+
+
+def _local(text: str) -> float | None:
+    if _zoned(text, "+0000") is None:
+        return None
+    year, month, day, hour, minute, second = _numbers(text)
+    try:
+        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return None
 
 
 def parse_dpkg(text: str) -> Iterator[Change]:

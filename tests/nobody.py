@@ -21,6 +21,7 @@ CODE = """
 import encodings.ascii, encodings.idna, encodings.latin_1, shutil
 import panicdoor.cli.main, panicdoor.cli.serve
 from panicdoor.kernel import libc
+import tests.born
 from tests.child import become_nobody
 become_nobody()
 libc.prctl(libc.PR_SET_DUMPABLE, 1)  # as after an execve(2)

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import pytest
 
 from panicdoor.cli.init import make_door
 from panicdoor.config import USER, USERADD, Address
+from panicdoor.keys import PublicKey
 
 LOOPBACK = "127.0.0.1"
 ROOT = os.geteuid() == 0
@@ -255,6 +256,7 @@ def running(
     listen: tuple[str, ...] = (LOOPBACK,),
     code: str = "",
     more: str = "",
+    signers: Sequence[tuple[str, PublicKey]] = (),
 ) -> Iterator[Door]:
     """A new door in `directory` (made here, with `more` in its door.toml), and its end.
 
@@ -263,7 +265,8 @@ def running(
     need_user()
     port = free_port()
     addresses = tuple(Address(host, port) for host in listen)
-    make_door(directory, name="web1", contact="Example Ops, +49 30 1234567", listen=addresses)
+    contact = "Example Ops, +49 30 1234567"
+    make_door(directory, name="web1", contact=contact, listen=addresses, signers=signers)
     with (directory / "door.toml").open("a", encoding="ascii") as toml:
         toml.write(more)
     door = start(directory, port, extra=extra, prefix=prefix, code=code)

@@ -13,7 +13,9 @@ from tests.bounds.harm import bystander, come_from, descriptors, no_harm
 from tests.everyone import RESET
 from tests.measures import cpu_seconds
 from tests.running import Door, running, wait_for
+from tests.sshkeys import ed25519_key
 
+from panicdoor.keys import parse_public_key
 from panicdoor.processes.stream import OPERATORS, OWN_FDS, STRANGERS
 
 GRANT = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["127.77.0.0/16"]\n'
@@ -36,7 +38,9 @@ def many_descriptors() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def granted_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A door with operators in 127.77.0.0/16."""
-    with running(tmp_path_factory.mktemp("granted") / "door", more=GRANT) as door:
+    signers = [("alice", parse_public_key(ed25519_key().line().encode(), "alice.pub"))]
+    directory = tmp_path_factory.mktemp("granted") / "door"
+    with running(directory, more=GRANT, signers=signers) as door:
         yield door
 
 

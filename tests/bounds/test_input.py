@@ -36,7 +36,7 @@ ENDLESS = {
         b" 200 ",
     ),
     "a handshake": (b"\x16\x03\x01\x3f\xff\x01\x00\xff\xff", b"y" * 4096, b""),
-    "an ssh banner": (b"SSH-2.0-", b"y" * 4096, b"This door has no ssh yet."),
+    "an ssh banner": (b"SSH-2.0-", b"y" * 4096, b"SSH-2.0-panicdoor"),
 }  # fmt: skip
 
 

@@ -1,11 +1,15 @@
 """The list of commands, and one in full."""
 
+import json
+import re
 from dataclasses import replace
 
+import pytest
 from tests.documentation.doors import manual
 
 from panicdoor.commands.registry import COMMANDS, Level
-from panicdoor.documentation.help import explain, listing
+from panicdoor.documentation.help import explain, level_listing, listing
+from panicdoor.errors import CommandError
 
 KILL = replace(
     COMMANDS["order"],
@@ -22,13 +26,30 @@ def test_the_list_has_every_command_under_its_level() -> None:
     rest, _, recover = text.partition("RECOVER  (repair)\n")
     public, _, observe = rest.partition("OBSERVE  (look, change nothing)\n")
     assert public.startswith("PUBLIC  (anyone, without a key)\n")
-    assert "  kill NAME [WORDS...]" in recover
+    assert recover.startswith("  kill\n")
     for command in COMMANDS.values():
-        under = {Level.PUBLIC: public, Level.OBSERVE: observe}[command.level]
-        assert f"  {command.brief:<22} " in under
-        assert command.summary in under
+        if command.level is Level.PUBLIC:
+            assert re.search(rf"  {re.escape(command.brief)} +{command.summary}\n", public)
+        else:
+            assert command.name in observe.split()
     assert "DEFEND" not in text
+    assert text.endswith("; help observe lists those; help recover lists those.\n")
     assert all(len(line) < 80 for line in text.split("\n"))
+    assert text.count("\n") < 20  # it is read on a terminal that does not scroll
+
+
+def test_a_level_has_a_line_for_each_command() -> None:
+    door = manual()
+    here = [c for c in COMMANDS.values() if c.level is Level.OBSERVE]
+    text = door.help("observe")
+    assert text == level_listing(Level.OBSERVE, here)
+    for command in here:
+        assert command.brief in text
+        assert command.summary in text
+    named = json.loads(door.help_json("observe"))["commands"]
+    assert [command["name"] for command in named] == [command.name for command in here]
+    with pytest.raises(CommandError):
+        door.help("defend")  # a door without such commands
 
 
 def test_one_command_in_full() -> None:

@@ -3,6 +3,7 @@
 Certificates have a file of their own, test_opening_certificate.
 """
 
+import ctypes
 import fcntl
 import os
 import resource
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import setproctitle
-from tests.child import in_child
-from tests.running import LOOPBACK, descriptors, free_port, need_user, wait_for
+from tests.child import NOBODY, in_child
+from tests.running import LOOPBACK, ROOT, descriptors, free_port, need_user, wait_for
 
 from panicdoor.cli.init import make_door
 from panicdoor.config import Address
@@ -24,6 +25,9 @@ from panicdoor.keys import generate_identity
 from panicdoor.processes import opening
 from panicdoor.processes.opening import JOURNAL_RESERVE, PLACES_SIZE, close, open_door
 from panicdoor.roles import ROLE_OF
+
+CLONE_NEWNS = 0x20000  # unshare(2)
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18  # mount(2)
 
 
 @pytest.fixture
@@ -67,6 +71,9 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
             write("door.toml", b"name = 'web1'\n[[grant]]\nto = ['a']\nmay = ['fly']\n"),
             "{}/door.toml: grant[0].may[0]: expected a level ",
         ),
+        (lambda d: d.chmod(0o770), "{}: others may write to it; expected: chmod go-w "),
+        (lambda d: (d / "door.toml").chmod(0o646), "{}/door.toml: others may write to it; "),
+        (lambda d: (d / "allowed_signers").chmod(0o666), "{}/allowed_signers: others may write "),
         (lambda d: (d / "identity").unlink(), "{}/identity: No such file or directory"),
         (lambda d: (d / "identity").chmod(0o604), "{}/identity: others may read it; expected "),
         (lambda d: (d / "tls.pem").chmod(0o660), "{}/tls.pem: others may read it; expected mode "),
@@ -341,3 +348,31 @@ def test_what_is_no_orphan_is_left_alone(directory: Path, orphan: int, record: s
 def test_a_list_that_is_no_text_is_no_list(directory: Path) -> None:
     (directory / "places").write_bytes(bytes(range(256)) * 16)
     close_after_opening(directory)
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root to give files away")
+@pytest.mark.parametrize("name", ["", "door.toml", "allowed_signers", "identity", "tls.pem"])
+def test_what_belongs_to_somebody_else(directory: Path, name: str) -> None:
+    os.chown(directory / name, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert refusal(directory).startswith(f"{directory / name}: belongs to another user; expected ")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root to mount")
+def test_a_read_only_file_system_is_no_reason_not_to_open(directory: Path) -> None:
+    def attempt() -> list[object]:
+        libc = ctypes.CDLL(None, use_errno=True)
+        where = os.fsencode(directory)
+        assert libc.unshare(CLONE_NEWNS) == 0
+        assert libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        assert libc.mount(where, where, None, MS_BIND, None) == 0
+        assert libc.mount(None, where, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None) == 0
+        world = open_door(directory, demo=True)
+        links = [os.readlink(f"/proc/self/fd/{fd}") for fd in world.holdings.files.values()]
+        volatile = world.holdings.volatile
+        close(world.holdings)
+        return [volatile, *links]
+
+    volatile, *links = in_child(attempt)
+    assert volatile
+    assert sum("memfd:" in link for link in links) == 2
+    assert not (directory / "journal").exists()

@@ -82,8 +82,8 @@ class Door:
 
     def places(self) -> dict[str, int]:
         """Return who holds which place."""
-        found = {title(pid).split()[1:2][0]: pid for pid in children(self.pid) if title(pid)}
-        return {name: pid for name, pid in found.items() if name in ROLE_OF}
+        titles = {pid: title(pid).split() for pid in children(self.pid)}
+        return {t[1]: pid for pid, t in titles.items() if len(t) > 1 and t[1] in ROLE_OF}
 
     def said(self, kind: str) -> list[dict[str, str]]:
         """Return the journal's entries of a kind."""

@@ -18,11 +18,12 @@ ORDER_LINE_MAX = 160  # characters: what an order's line may have, so that it pr
 def help(context: Context, name: str = "", *, json: bool = False) -> Iterator[str]:
     """List the commands, or explain one of them.
 
-    Without NAME: one line for each command of this door. With NAME: what it does, its arguments,
-    and an example that can be typed.
+    Without NAME: the commands of this door. With the name of a command: what it does, its
+    arguments, and an example that can be typed. With a level, such as observe: its commands, a
+    line each.
 
     Arguments:
-        name: the command to explain
+        name: the command to explain, or a level
         json: print JSON, for programs
 
     Examples:

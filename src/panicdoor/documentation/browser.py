@@ -169,7 +169,8 @@ def _command(stock: Stock, entry: Command) -> str:
         body.append("<p>Whoever may run this can become root.</p>\n")
     if entry.arguments:
         body.append(_list([(a.shown, escape(a.about)) for a in entry.arguments]))
-    if "http" in stock.ways and not any(a.required for a in entry.arguments):
+    anybody = entry.level is Level.PUBLIC and not any(a.required for a in entry.arguments)
+    if "http" in stock.ways and anybody:
         body.append(f'<p><a href="/{escape(entry.name)}">Ask it from here</a></p>\n')
     return (
         f"<details><summary><code>{escape(entry.usage)}</code>"

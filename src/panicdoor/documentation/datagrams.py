@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from panicdoor.commands.registry import Level
 from panicdoor.documentation.facts import Line, Stock
-from panicdoor.documentation.help import explain
+from panicdoor.documentation.help import explain, listing
 from panicdoor.documentation.layout import pack, table, wrap
 from panicdoor.documentation.screens import ASK_ABOUT, ASK_PAGE, owner, title, ways_to_text
 from panicdoor.documentation.template import FRESH, HOST, NOW, PORT, Template
@@ -44,11 +45,14 @@ def _more(stock: Stock) -> list[list[str]]:
     elsewhere = table(list(stock.facts.elsewhere.items()), _ELSEWHERE_ROWS, "")
     blocks = [["If this door is not enough:", *elsewhere]] if elsewhere else []
     blocks += [["Other ways to this text:", *ways_to_text(stock)]]
-    commands = [explain(c, examples=False).split("\n") for c in stock.commands.values()]
+    everybody = stock.level(Level.PUBLIC)  # a page costs a budget: the others can be asked for
+    commands = [explain(c, examples=False).split("\n") for c in everybody]
     if commands:
         about = ["One byte 1 and a command, padded with blanks, bring its answer:"]
         about += [f"  {ASK_ABOUT}", ""]
         blocks += [[*about, *commands[0]], *commands[1:]]
+    if len(everybody) < len(stock.commands) and "help" in stock.commands:
+        blocks += [listing(c for c in stock.commands.values() if c not in everybody).split("\n")]
     return blocks
 
 

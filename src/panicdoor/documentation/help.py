@@ -1,6 +1,6 @@
 """The registry as text for terminals: the list, and one command in full."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from panicdoor.commands.registry import Command, Level
@@ -15,16 +15,36 @@ LEVELS: Final = {
 
 
 def listing(commands: Iterable[Command]) -> str:
-    """Return all commands, by level, a line each."""
+    """Return all commands, by level: for everybody in a line each, the others by name.
+
+    That is a screen, and fits into a datagram, whatever a door can do.
+    """
     found = tuple(commands)
-    left = max((len(c.brief) for c in found), default=0)
     lines: list[str] = []
+    more = ""
     for level in Level:
         here = [c for c in found if c.level is level]
-        if here:
-            lines += [f"{level.value.upper()}  ({LEVELS[level]})"]
-            lines += [line for c in here for line in wrap(c.summary, f"  {c.brief:<{left}}  ")]
-    return "\n".join([*lines, "help NAME explains one of them.", ""])
+        if here and level is Level.PUBLIC:
+            lines += _described(level, here)
+        elif here:
+            lines += [_heading(level), *wrap("  ".join(c.name for c in here), "  ")]
+            more += f"; help {level.value} lists those"
+    return "\n".join([*lines, f"help NAME explains one of them{more}.", ""])
+
+
+def level_listing(level: Level, commands: Sequence[Command]) -> str:
+    """Return the commands of one level, a line each."""
+    return "\n".join([*_described(level, commands), ""])
+
+
+def _heading(level: Level) -> str:
+    return f"{level.value.upper()}  ({LEVELS[level]})"
+
+
+def _described(level: Level, commands: Sequence[Command]) -> list[str]:
+    left = max(len(c.brief) for c in commands)
+    rows = [line for c in commands for line in wrap(c.summary, f"  {c.brief:<{left}}  ")]
+    return [_heading(level), *rows]
 
 
 def explain(command: Command, examples: bool = True) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from json import dumps
 from typing import Final
 
-from panicdoor.commands.registry import Command, Here
+from panicdoor.commands.registry import Command, Here, Level
 from panicdoor.documentation import browser, data, datagrams, screens
 from panicdoor.documentation.browser import escape
 from panicdoor.documentation.facts import WAYS, Facts, Stock
-from panicdoor.documentation.help import explain, listing
+from panicdoor.documentation.help import explain, level_listing, listing
 from panicdoor.documentation.layout import columns
 from panicdoor.documentation.template import HOST, PORT, Template
 from panicdoor.errors import CommandError
@@ -55,6 +55,11 @@ class Manual:
         described = {name: data.command(entry) for name, entry in stock.commands.items()}
         self._help_json = {name: f"{dumps(entry)}\n" for name, entry in described.items()}
         self._help_json[""] = f"{dumps({'commands': list(described.values())})}\n"
+        for level in Level:
+            if here := stock.level(level):
+                found = {"commands": [described[command.name] for command in here]}
+                self._help.setdefault(level.value, level_listing(level, here))
+                self._help_json.setdefault(level.value, f"{dumps(found)}\n")
         door = data.door(stock)
         self._about_json = _json({"door": door})
         self._json = _json({"door": door, "commands": list(described.values())})
@@ -97,7 +102,7 @@ class Manual:
         return datagrams.short(limit, here.port if here else None)
 
     def help(self, name: str = "") -> str:
-        """Return the list of commands, or one of them in full. Raises CommandError."""
+        """Return all commands, those of a level, or one in full. Raises CommandError."""
         return _find(self._help, name)
 
     def help_json(self, name: str = "") -> str:

@@ -68,7 +68,7 @@ def greeting(stock: Stock) -> str:
             Line(f"On call?  {SSH} {first}".rstrip() + "  (your own ssh key)", ("ssh",)),
             Line("Type  help  for what you can do here, or  quit  to leave", commands=("help",)),
             Line(
-                "      doc   for the manual, two screens (a zero byte brings it too)",
+                "      doc   for the manual, two screens (a zero byte: the first)",
                 commands=("doc",),
             ),
         ]

@@ -21,6 +21,8 @@ def limits(world: World, locked: Locked, spared: bool) -> tuple[str, ...]:
     `spared` says that the kernel's OOM killer will not choose it.
     """
     notes = [_LOCKED[locked]]
+    if world.holdings.volatile:
+        notes.append("its directory is read-only: what it records is lost when it ends")
     if not spared:
         notes.append("the OOM killer may choose it: start it with OOMScoreAdjust=-1000")
     if os.geteuid() != 0:

@@ -6,6 +6,7 @@ of an earlier supervisor, the sockets, the files, the secrets' memfds, the wires
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -31,6 +32,8 @@ from panicdoor.processes.place import Holdings, User, World
 from panicdoor.roles import ROLE_OF
 
 SECRETS: Final = {"identity": "identity", "tls": "tls.pem"}  # role's word: file in the directory
+SIGNERS: Final = "allowed_signers"  # who there is, in the directory
+FILES: Final = ("places", "journal")  # what the writer writes to
 SECRET_MAX: Final = 64 << 10  # bytes: no key or certificate chain is nearly as large
 PLACES_SIZE: Final = 4096  # bytes, reserved: overwriting them works on a full disk too
 JOURNAL_RESERVE: Final = 1 << 20  # bytes reserved beyond the end: thousands of entries
@@ -46,6 +49,7 @@ def open_door(directory: Path, demo: bool) -> World:
     with contextlib.ExitStack() as undo:
         holdings = Holdings(lock=_lock(directory))
         undo.callback(close, holdings)
+        _check_owner(directory)
         signers = _signers(directory)
         door = _configuration(directory, signers)
         fingerprint = _check_keys(directory)
@@ -57,7 +61,7 @@ def open_door(directory: Path, demo: bool) -> World:
         _raise_descriptor_limit()
         holdings.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         _listen(door, "" if demo else f"{directory / 'door.toml'}: ", holdings.listeners)
-        _open_files(directory, holdings.files)
+        holdings.volatile = _open_files(directory, holdings.files)
         for name, file in SECRETS.items():
             holdings.secrets[name] = _secret_memory(directory / file)
         world = World(door, host_key, signers, manual, holdings, user, confine.landlock_abi())
@@ -108,9 +112,27 @@ def _lock(directory: Path) -> int:
     return fd
 
 
+def _check_owner(directory: Path) -> None:
+    """Refuse what somebody else could have written, as sshd does (sshd_config(5), StrictModes).
+
+    Raises ConfigError.
+    """
+    names = ("door.toml", SIGNERS, *SECRETS.values())
+    for file in (directory, *(directory / name for name in names)):
+        try:
+            status = file.stat()
+        except OSError:
+            continue  # whoever needs it says what is wrong
+        if status.st_uid not in (0, os.geteuid()):
+            raise ConfigError(f"{file}: belongs to another user; expected root or who serves it")
+        # Of the secrets it is said below that others may not even read them.
+        if file.name not in SECRETS.values() and stat.S_IMODE(status.st_mode) & 0o022:
+            raise ConfigError(f"{file}: others may write to it; expected: chmod go-w {file}")
+
+
 def _signers(directory: Path) -> Signers:
     """Read who there is; a door without that file knows nobody."""
-    file = directory / "allowed_signers"
+    file = directory / SIGNERS
     try:
         return parse_signers(file.read_bytes(), str(file))
     except FileNotFoundError:
@@ -245,21 +267,30 @@ def _listen(door: Door, file: str, opened: dict[str, tuple[int, ...]]) -> None:
             raise ConfigError(f"{file}listen[{i}]: {error}" if file else str(error)) from error
 
 
-def _open_files(directory: Path, opened: dict[str, int]) -> None:
-    """Open what the writer writes to, and reserve its space where the file system can."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+def _open_files(directory: Path, opened: dict[str, int]) -> bool:
+    """Open what the writer writes to, and reserve its space where the file system can.
+
+    A host whose file systems have become read-only needs its door most: then all is kept in
+    memory, and lost with it. Returns whether that is so. Raises ConfigError.
+    """
     opened["stderr"] = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
-    for name in ("places", "journal"):
-        try:
+    try:
+        for name in FILES:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             opened[name] = os.open(directory / name, flags, 0o600)
-        except OSError as error:
+    except OSError as error:
+        if error.errno != errno.EROFS:
             raise ConfigError(f"{directory / name}: {error.strerror}") from error
+        for name in FILES:
+            opened[name] = os.memfd_create(name, os.MFD_CLOEXEC)
+        return True
     # A full disk, or a file system that cannot reserve: the door opens all the same.
     with contextlib.suppress(OSError):
         os.posix_fallocate(opened["places"], 0, PLACES_SIZE)
     with contextlib.suppress(OSError):
         size = os.fstat(opened["journal"]).st_size
         libc.fallocate_keep_size(opened["journal"], size + JOURNAL_RESERVE)
+    return False
 
 
 def _secret_memory(file: Path) -> int:

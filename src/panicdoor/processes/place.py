@@ -44,7 +44,10 @@ class User:
 
 @dataclass(slots=True)
 class Holdings:
-    """Everything the supervisor opened, by what it is for, as descriptors."""
+    """Everything the supervisor opened, by what it is for, as descriptors.
+
+    `volatile` says that the files are in memory alone: the directory was read-only.
+    """
 
     wires: dict[tuple[str, str], int] = field(default_factory=dict)
     listeners: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Holdings:
     null: int = -1
     empty: int = -1
     lock: int = -1
+    volatile: bool = False
 
     def of(self, place: str) -> set[int]:
         """Return the descriptors that belong to `place`."""

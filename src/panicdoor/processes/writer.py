@@ -32,6 +32,7 @@ from panicdoor.records import journal
 
 TOLD: Final = frozenset({"lost", "filled", "empty", "bug", "damaged", "missed"})  # also on stderr
 WAITING_MAX: Final = 256  # entries that wait for the disk: 1 MiB at the most
+LINGER_S: Final = 0.3  # seconds without a word after which nobody has anything left to say
 RETRY_S: Final = 1.0  # seconds until a disk that failed is tried again
 TAIL_MAX: Final = 1 << 20  # bytes at the end of a journal in which its last entry is looked for
 SAY_MAX: Final = select.PIPE_BUF  # bytes that a pipe with room takes at once
@@ -127,12 +128,23 @@ class Writer:
             self._say(f"the list of places is not written: {error.strerror}")
 
     def drain(self) -> None:
-        """Write what still waits, at the end."""
-        for peer, wire in self._place.wires.items():
-            while messages := list(wire.receive()):
-                for message in messages:
+        """Write what still comes, at the end, until all have been quiet for LINGER_S.
+
+        Where a whole group is told to end, the writer hears of it no later than those who have
+        something to say about it.
+        """
+        poll = select.poll()
+        wires = {wire.fileno(): (peer, wire) for peer, wire in self._place.wires.items()}
+        for fd in wires:
+            poll.register(fd, select.POLLIN)
+        while ready := poll.poll(LINGER_S * 1000):
+            for fd, _ in ready:
+                peer, wire = wires[fd]
+                for message in wire.receive():
                     if isinstance(message, Write):
                         self.write(message, peer)
+                if wire.over:
+                    poll.unregister(fd)
         self._flush()
 
     def _flush(self) -> None:

@@ -155,6 +155,24 @@ def test_freed_memory_stays_ours() -> None:
     assert in_child(use) == 0
 
 
+def test_what_is_new_after_plugging_lies_together() -> None:
+    size, many = 100, 20_000
+
+    def spread() -> object:
+        def pools() -> int:
+            new = [bytes(bytearray(size)) for _ in range(100)]
+            return len({id(block) // memory._POOL_SIZE for block in new})
+
+        kept = [bytes(bytearray(size)) for _ in range(many)]
+        del kept[::100]
+        before = pools()
+        memory.plug_pools()
+        return before, pools()
+
+    before, after = in_child(spread)
+    assert after <= 3 < before
+
+
 def test_who_is_bound_by_the_limit() -> None:
     assert memory.privileged() == bool(int(status("CapEff"), 16) >> 14 & 1)
 

@@ -1,5 +1,8 @@
 """`panicdoor serve DIR`: opens the door that a directory describes."""
 
+from panicdoor.processes import libraries  # noqa: F401 - before anybody else imports them
+
+# isort: split
 import argparse
 import os
 import select

@@ -28,8 +28,8 @@ def listing(commands: Iterable[Command]) -> str:
             lines += _described(level, here)
         elif here:
             lines += [_heading(level), *wrap("  ".join(c.name for c in here), "  ")]
-            more += f"; help {level.value} lists those"
-    return "\n".join([*lines, f"help NAME explains one of them{more}.", ""])
+            more += f" help {level.value} lists those."
+    return "\n".join([*lines, *wrap(f"help NAME explains one of them.{more}"), ""])
 
 
 def level_listing(level: Level, commands: Sequence[Command]) -> str:

@@ -10,9 +10,6 @@ may ask to be signed is bounded there. Rules:
   monitor does not give it, key exchanges fail at once until it speaks again.
 """
 
-from panicdoor.processes import ssh_library  # noqa: F401 - before anybody imports asyncssh
-
-# isort: split
 import asyncio
 import logging
 import socket

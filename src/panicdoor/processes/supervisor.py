@@ -59,6 +59,7 @@ BUG_S: Final = 0.5  # seconds until all goes on after a bug here: it may come ag
 DOOMED_MAX: Final = 2  # killed holders of one place that may still hang in the kernel
 READY_S: Final = 10.0  # seconds within which every place answers at start, or the door gives up
 STOP_S: Final = 1.0  # seconds a role has to end by itself
+COLLECT: Final = (200, 5, 5)  # gc.set_threshold(): what waits for longer fills pages of its own
 SPARE: Final = "spare"
 WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "worker"}
 
@@ -136,7 +137,9 @@ class Supervisor:
         rehearse(self._world.manual)
         gc.collect()
         memory.trim_malloc()
+        memory.plug_pools()
         gc.freeze()
+        gc.set_threshold(*COLLECT)
         self._ranges = memory.survey()
         self._privileged = memory.privileged()
         # As those without rights do, so that the note at start is true of them.

@@ -1,7 +1,8 @@
 """The supervisor: forks everything, fills places that fall empty, and does nothing else.
 
-It reads nothing from outside after start, runs one poll(2), writes to no disk (what it has to say
-goes to the writer), and never waits for anybody. Its children outlive it.
+After start it reads nothing from outside but the start time of each child it has made, runs one
+poll(2), writes to no disk (what it has to say goes to the writer), and never waits for anybody. Its
+children outlive it.
 
 An empty place is filled by a spare where there is one, which costs no new process, and by a fork
 where there is none. A place whose holder died within a second of its birth waits, longer each
@@ -66,7 +67,8 @@ WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "wor
 class Seat:
     """A place and who holds it. `doomed` are killed holders that have not been reaped yet.
 
-    `became` is when the last holder of a spare's seat was told to take another place.
+    `started` is the holder's start time, for the list of places. `became` is when the last holder
+    of a spare's seat was told to take another place.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Seat:
     pinged: bool
     pid: int = 0
     pidfd: int = -1
+    started: int = 0
     fills: int = 0
     born: float = 0.0
     missed: int = 0
@@ -203,7 +206,7 @@ class Supervisor:
                 if other.role.name == SPARE and other.pid:
                     become = Become(seat.name, seat.fills + 1, other.pid)
                     if self._wires[other.name].send(become):
-                        self._hold(seat, other.pid, other.pidfd)
+                        self._hold(seat, other.pid, other.pidfd, other.started)
                         other.pid, other.pidfd = 0, -1
                         other.became = time.monotonic()
                         return True
@@ -218,7 +221,7 @@ class Supervisor:
                 seat.told_empty = True
                 self._say("empty", place=seat.name, why=f"no room for a process: {error.strerror}")
             return False
-        self._hold(seat, pid, pidfd)
+        self._hold(seat, pid, pidfd, process.start_time(pid))
         return True
 
     def _heir(self, seat: Seat) -> bool:
@@ -239,8 +242,8 @@ class Supervisor:
             os.waitpid(pid, 0)
             raise
 
-    def _hold(self, seat: Seat, pid: int, pidfd: int) -> None:
-        seat.pid, seat.pidfd = pid, pidfd
+    def _hold(self, seat: Seat, pid: int, pidfd: int, started: int) -> None:
+        seat.pid, seat.pidfd, seat.started = pid, pidfd, started
         seat.fills += 1
         seat.born = time.monotonic()
         seat.missed = 0
@@ -338,9 +341,7 @@ class Supervisor:
 
     def _record_places(self) -> bool:
         holders = tuple(
-            Holder(seat.name, seat.pid, process.start_time(seat.pid))
-            for seat in self._seats.values()
-            if seat.pid
+            Holder(seat.name, seat.pid, seat.started) for seat in self._seats.values() if seat.pid
         )
         return self._wires["writer"].send(Places(holders))
 

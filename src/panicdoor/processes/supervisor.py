@@ -182,7 +182,7 @@ class Supervisor:
     def _turn(self) -> None:
         """Do what is due, then wait for the next thing to happen."""
         now = time.monotonic()
-        for seat in self._seats.values():
+        for seat in sorted(self._seats.values(), key=_can_wait):
             if not seat.pid and now >= seat.not_before and len(seat.doomed) <= DOOMED_MAX:
                 self._unrecorded = self._fill(seat) or self._unrecorded
         if now >= self._next_ping:  # after filling: the first is answered as soon as all is warm
@@ -395,3 +395,8 @@ class Supervisor:
             for fd, _ in self._poll.poll(left * 1000):
                 if fd in self._readers:
                     self._readers[fd]()
+
+
+def _can_wait(seat: Seat) -> bool:
+    """Whether others get the last spare first: above all, the door answers."""
+    return seat.fills > 0 and not seat.role.listens

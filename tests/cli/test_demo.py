@@ -162,7 +162,7 @@ def test_the_door_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not seen[0].exists()
 
 
-NOTES = ("without root: it looks, but cannot repair what belongs to others", "no landlock here")
+NOTES = ("without root: what belongs to other users is out of its reach", "no landlock here")
 
 
 @pytest.mark.parametrize("port", [903, 9903, 65535])

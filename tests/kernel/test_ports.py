@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from tests.child import in_child
@@ -42,8 +43,20 @@ def test_a_client_whose_source_port_it_is() -> None:
 def test_nobody_is_listed() -> None:
     assert ports.holder(free_port(), udp=False) == ports.UNLISTED
     with socket.socket() as idle:
-        idle.bind((LOOPBACK, 0))
+        idle.bind((LOOPBACK, free_port()))
         assert ports.holder(idle.getsockname()[1], udp=False) == ports.UNLISTED
+
+
+def test_a_connection_that_has_ended_is_nobodys() -> None:
+    with socket.create_server((LOOPBACK, free_port())) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection((LOOPBACK, port), 5)
+        accepted, _ = server.accept()
+        accepted.close()  # first, so that it is this end which waits
+        assert client.recv(1) == b""
+        client.close()
+    assert f":{port:04X} " in Path("/proc/net/tcp").read_text()
+    assert ports.holder(port, udp=False) == ports.UNLISTED
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to hold what others may not see")

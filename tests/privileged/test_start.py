@@ -324,7 +324,7 @@ def test_a_door_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(REPORTS, str(reports))
         with running_as_nobody(BORN) as door:
             said = door.said()
-            assert "without root: it looks, but cannot repair what belongs to others" in said
+            assert "without root: what belongs to other users is out of its reach" in said
             assert "without root: whoever is this user can end it" in said
             for name, pid in door.places().items():
                 assert (

@@ -159,6 +159,8 @@ def test_documentation_asks_nobody(
         (("help", "a", "b"), Form.TEXT, "one word too many"),
         (("\x1b[2J",), Form.TEXT, "no command '\\x1b[2J'"),
         (("ping",), Form.JSON, "ping has no JSON form"),
+        (("ping", "x"), Form.TEXT, "one word too many"),
+        (("challenge", *["x"] * 63), Form.JSON, "one word too many"),
         (("nonesuch",), Form.HTML, "no command"),
         (("nonesuch",), Form.JSON, "no command"),
     ],

@@ -85,7 +85,7 @@ def test_root_without_landlock_has_another_way(world: World) -> None:
 def test_without_root(world: World) -> None:
     notes = said(replace(world, user=None), nobody=True)
     assert notes == [
-        "without root: it looks, but cannot repair what belongs to others",
+        "without root: what belongs to other users is out of its reach",
         "without root: whoever is this user can end it",
     ]
     more = said(replace(world, user=None, landlock=0), nobody=True)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.child import status
 from tests.places import Places, opened
 from tests.running import children, exit_code, session, title, wait_for
 
@@ -366,6 +367,28 @@ def test_no_room_for_a_process(door: Door, call: str, number: int) -> None:
     assert {"stream2": before["stream2"]}.items() <= door.places().items()
     # A process without a pidfd was ended again: nobody is there twice.
     assert len(children(door.pid)) == len(ROLE_OF)
+
+
+def test_who_answers_clients_gets_the_last_spares(door: Door) -> None:
+    flag = door.directory.with_name("flag")
+    door.before = [
+        lambda: setattr(os, "fork", failing(flag, errno.EAGAIN, os.fork)),
+        lambda: setattr(supervisor, "STORM_S", 0.0),  # young as they are, none of them waits
+    ]
+    door.start()
+    flag.touch()
+    before = door.places()
+    os.kill(door.pid, signal.SIGSTOP)  # so that it sees all of them empty at once
+    wait_for(lambda: status("State", door.pid).startswith("T"))
+    lost = [before[name] for name in ("observer", "worker1", "stream1", "datagram")]
+    for pid in lost:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: all(status("State", pid).startswith("Z") for pid in lost))
+    os.kill(door.pid, signal.SIGCONT)
+    for name in ("stream1", "datagram"):
+        wait_for(partial(refilled, door, name, before[name]))
+    wait_for(partial(reported, door, "empty", place="observer"))
+    assert {"observer", "worker1"}.isdisjoint(door.places())
 
 
 def test_a_bug_in_the_supervisor_is_no_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

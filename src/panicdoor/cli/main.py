@@ -38,8 +38,8 @@ BROKEN_PIPE: Final = 141
 _FORMATTER: Final = partial(argparse.RawDescriptionHelpFormatter, width=78)
 
 _ABOUT: Final = """\
-An emergency door on port 903: a daemon that is already running and already
-authorised when a host is in trouble, for whatever client is at hand.
+An emergency door on port 903: a daemon that is already running and in memory
+when a host is in trouble, and explains itself to whatever client is at hand.
 """
 
 _MORE: Final = """\

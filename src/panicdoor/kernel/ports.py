@@ -33,7 +33,8 @@ def _inodes(port: int, protocol: str) -> set[str]:
         except OSError:
             continue
         local = f":{port:04X}"
-        found |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(local)}
+        # What has no inode belongs to nobody: a connection that has ended and waits (TIME_WAIT).
+        found |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(local) and row[9] != "0"}
     return found
 
 

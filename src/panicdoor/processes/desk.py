@@ -95,7 +95,9 @@ class Desk:
             show = self.manual.html if request.form is Form.HTML else self.manual.whole
             return iter([Part(show(here, now_text(), self.challenge()), end=True)])
         words = self._words(request)
-        if find(words).where is not Where.FRONTEND:
+        command = find(words)
+        command.bind(words[1:])  # what does not fit is said here, and costs the monitor nothing
+        if command.where is not Where.FRONTEND:
             return None
         return parts_of(call(self.context(here), words))
 

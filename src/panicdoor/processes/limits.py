@@ -26,7 +26,7 @@ def limits(world: World, locked: Locked, spared: bool) -> tuple[str, ...]:
     if not spared:
         notes.append("the OOM killer may choose it: start it with OOMScoreAdjust=-1000")
     if os.geteuid() != 0:
-        notes.append("without root: it looks, but cannot repair what belongs to others")
+        notes.append("without root: what belongs to other users is out of its reach")
         notes.append("without root: whoever is this user can end it")
     elif world.user is None:
         notes.append("it changes to no other user: its network processes stay root's")

@@ -1,7 +1,8 @@
 """The supervisor: forks everything, fills places that fall empty, and does nothing else.
 
-It reads nothing from outside after start, runs one poll(2), writes to no disk (what it has to say
-goes to the writer), and never waits for anybody. Its children outlive it.
+After start it reads nothing from outside but the start time of each child it has made, runs one
+poll(2), writes to no disk (what it has to say goes to the writer), and never waits for anybody. Its
+children outlive it.
 
 An empty place is filled by a spare where there is one, which costs no new process, and by a fork
 where there is none. A place whose holder died within a second of its birth waits, longer each
@@ -68,7 +69,8 @@ WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "wor
 class Seat:
     """A place and who holds it. `doomed` are killed holders that have not been reaped yet.
 
-    `became` is when the last holder of a spare's seat was told to take another place.
+    `started` is the holder's start time, for the list of places. `became` is when the last holder
+    of a spare's seat was told to take another place.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Seat:
     pinged: bool
     pid: int = 0
     pidfd: int = -1
+    started: int = 0
     fills: int = 0
     born: float = 0.0
     missed: int = 0
@@ -183,7 +186,7 @@ class Supervisor:
     def _turn(self) -> None:
         """Do what is due, then wait for the next thing to happen."""
         now = time.monotonic()
-        for seat in self._seats.values():
+        for seat in sorted(self._seats.values(), key=_can_wait):
             if not seat.pid and now >= seat.not_before and len(seat.doomed) <= DOOMED_MAX:
                 self._unrecorded = self._fill(seat) or self._unrecorded
         if now >= self._next_ping:  # after filling: the first is answered as soon as all is warm
@@ -207,7 +210,7 @@ class Supervisor:
                 if other.role.name == SPARE and other.pid:
                     become = Become(seat.name, seat.fills + 1, other.pid)
                     if self._wires[other.name].send(become):
-                        self._hold(seat, other.pid, other.pidfd)
+                        self._hold(seat, other.pid, other.pidfd, other.started)
                         other.pid, other.pidfd = 0, -1
                         other.became = time.monotonic()
                         return True
@@ -222,7 +225,7 @@ class Supervisor:
                 seat.told_empty = True
                 self._say("empty", place=seat.name, why=f"no room for a process: {error.strerror}")
             return False
-        self._hold(seat, pid, pidfd)
+        self._hold(seat, pid, pidfd, process.start_time(pid))
         return True
 
     def _heir(self, seat: Seat) -> bool:
@@ -243,8 +246,8 @@ class Supervisor:
             os.waitpid(pid, 0)
             raise
 
-    def _hold(self, seat: Seat, pid: int, pidfd: int) -> None:
-        seat.pid, seat.pidfd = pid, pidfd
+    def _hold(self, seat: Seat, pid: int, pidfd: int, started: int) -> None:
+        seat.pid, seat.pidfd, seat.started = pid, pidfd, started
         seat.fills += 1
         seat.born = time.monotonic()
         seat.missed = 0
@@ -342,9 +345,7 @@ class Supervisor:
 
     def _record_places(self) -> bool:
         holders = tuple(
-            Holder(seat.name, seat.pid, process.start_time(seat.pid))
-            for seat in self._seats.values()
-            if seat.pid
+            Holder(seat.name, seat.pid, seat.started) for seat in self._seats.values() if seat.pid
         )
         return self._wires["writer"].send(Places(holders))
 
@@ -398,3 +399,8 @@ class Supervisor:
             for fd, _ in self._poll.poll(left * 1000):
                 if fd in self._readers:
                     self._readers[fd]()
+
+
+def _can_wait(seat: Seat) -> bool:
+    """Whether others get the last spare first: above all, the door answers."""
+    return seat.fills > 0 and not seat.role.listens

@@ -2,7 +2,8 @@
 
 A datagram's source can be forged, so whatever is sent back may hit somebody who never asked:
 - an answer is never more than three times its request, headers counted;
-- what is sent to one prefix, and in all, is bounded, and paid for before any work is done;
+- what is sent to one prefix, and in all, is bounded, and paid for before any work is done, but
+  for orders: those are judged first, and there may be only so many of them at once (desk);
 - nothing is remembered about a peer but two cells of two tables of fixed size;
 - what is not understood is refused in silence.
 

@@ -83,6 +83,19 @@ def test_no_file_and_no_process_after_ready(busy_door: Door, tmp_path: Path) -> 
     assert any(line.startswith(f"{places['monitor']} ") for line in found)
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+def test_ssh_that_is_filled_anew_opens_no_file(busy_door: Door, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with strace(busy_door, log):
+        before = busy_door.kill("ssh")
+        busy_door.wait_filled("ssh", before)
+        with busy_door.connect() as client:
+            client.sendall(b"SSH-2.0-test\r\n")
+            assert client.recv(8) == b"SSH-2.0-"
+    pid = busy_door.place("ssh")
+    assert [line for line in calls(log) if line.startswith(f"{pid} ") and '"/' in line] == []
+
+
 def test_no_page_is_new_in_a_second_round(calm_door: Door) -> None:
     who = everybody(calm_door)
     everything(calm_door)

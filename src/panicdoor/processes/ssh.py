@@ -12,6 +12,7 @@ may ask to be signed is bounded there. Rules:
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,6 +39,7 @@ JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 def run(place: Place) -> None:
     """Be the ssh frontend."""
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
+    os.environ.update(HOME="/", LOGNAME="panicdoor")  # else asyncssh would ask a name service
     ssh = Ssh(place)
     warmth = Warmth(ssh)
     place.give_up_rights()
@@ -66,7 +68,7 @@ class Ssh:
         self.host_key = place.world.host_key
         self.report = place.report
         self.loop = place.loop
-        self.loop.set_default_executor(AtOnce())
+        self.loop.set_default_executor(AtOnce(1))
         self._place = place
         self._admission = Admission(STRANGERS, OPERATORS, place.world.door.operators)
         self._connections: dict[int, Connection] = {}
@@ -202,6 +204,7 @@ def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnecti
         kbdint_auth=False,
         host_based_auth=False,
         x509_trusted_certs=None,
+        x509_trusted_cert_paths=None,
         agent_forwarding=False,
         x11_forwarding=False,
         login_timeout=LOGIN_S,

@@ -45,6 +45,8 @@ class Warmth:
             agent_path=None,
             gss_host=None,
             compression_algs=None,
+            x509_trusted_certs=None,
+            x509_trusted_cert_paths=None,
         )
 
     def up(self, place: Place) -> None:

@@ -1,6 +1,7 @@
 """How much is locked under which limits, and that a locked process may still use its stack."""
 
 import ctypes
+import mmap
 import resource
 import signal
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def test_root_locks_everything_now_and_later() -> None:
     def lock() -> object:
         locked = memory.lock(memory.survey(), privileged=True)
         before = kib("VmLck")
-        block = bytearray(32 * MIB)
+        block = mmap.mmap(-1, 32 * MIB)  # nothing that malloc(3) still had from before
         return locked.name, before > 0, kib("VmLck") - before >= len(block) // 1024
 
     assert in_child(lock) == [Locked.ALL.name, True, True]
@@ -65,7 +66,7 @@ def test_who_will_lose_that_right_locks_what_there_is() -> None:
         locked = memory.lock(memory.survey(), privileged=False)
         become_nobody()
         before = kib("VmLck")
-        block = bytearray(32 * MIB)
+        block = mmap.mmap(-1, 32 * MIB)
         return locked.name, before > 0, kib("VmLck") == before, len(block)
 
     assert in_child(lock) == [Locked.CURRENT.name, True, True, 32 * MIB]

@@ -93,10 +93,20 @@ def test_as_a_newcomer(prefix: tuple[str, ...], temporary: Path) -> None:
         assert list(temporary.iterdir()) != []
         made = processes(client)
         assert len(made) > 5
-        lines = [line.strip() for line in re.findall(r"^  (\S.*?)  ", text, re.MULTILINE)]
-        assert len(lines) >= 5
+        lines = [line.strip() for line in re.findall(r"^  (\S.*?)(?:  |\r?$)", text, re.MULTILINE)]
+        assert len(lines) >= 7
         for line in lines:
-            if line.startswith(("nc ", "telnet ")):
+            if line.startswith("ssh ") and line.endswith(" triage"):
+                need("ssh")
+                done = shell(line)
+                assert done.returncode == 0, done.stderr
+                assert b"CLEARED" in done.stdout
+            elif line.startswith("ssh "):
+                with terminal("bash", "-c", line) as console:
+                    console.until("you@demo")
+                    console.type("exit")
+                    console.end()
+            elif line.startswith(("nc ", "telnet ")):
                 need(line.split()[0])
                 greeted(line)
             elif line.startswith("http"):

@@ -41,6 +41,8 @@ from panicdoor.keys import (
 NAMESPACES: Final = "order@panicdoor,login@panicdoor"
 LISTEN: Final = (Address("127.0.0.1", PORT), Address("::1", PORT))
 
+ANY_HOST: Final = ("0.0.0.0", "::")  # noqa: S104 - shown as HOST: nobody connects to these
+
 _FIRST_FREE_PORT = 1024  # below it, Linux wants CAP_NET_BIND_SERVICE unless told otherwise
 
 _ABOUT = """\
@@ -261,7 +263,15 @@ def _made(
     low = min(address.port for address in listen) < _FIRST_FREE_PORT
     lines.append("Open it (as root, for a port below 1024):" if low and not root else "Open it:")
     lines.append(f"  {program()} serve {shlex.quote(str(directory))}")
+    if people:
+        lines += ["Come in, and see what is wrong:", f"  {_ssh(people[0], listen[0])}"]
     return "\n".join(lines)
+
+
+def _ssh(who: str, address: Address) -> str:
+    """Return the line that a person types to come in."""
+    host = "HOST" if address.host in ANY_HOST else address.host
+    return f"ssh -p {address.port} {who}@{host} triage"
 
 
 def _has_user() -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bench import client, measure, operators, picture, report
+from bench import client, measure, operators, picture, report, strangers
 from bench.client import HERE, SkippedError
 from bench.part import Part
 
@@ -22,7 +22,7 @@ PARTS: Final[dict[str, Callable[[], Part]]] = {
     "ssh": operators.command,
     "triage": operators.triage,
     "sessions": operators.sessions,
-    "flood": operators.flood,
+    "flood": strangers.flood,
 }
 
 

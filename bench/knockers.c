@@ -3,7 +3,8 @@
  *   knockers PORT AT_ONCE SOURCES
  *       to 127.0.0.1, until its input ends. Each says its version and then sends the smallest
  *       packets there are (SSH_MSG_IGNORE, RFC 4253 section 11.2), as fast as they are taken.
- *       Whoever is cut off comes again. They come from SOURCES addresses, each in a /24 of its own.
+ *       Whoever is cut off comes again. They come from SOURCES addresses, each in a /24 of its own
+ *       above 127.1/16: none of them is that of other clients.
  *
  * It gives way to everybody else on this machine, as if it were elsewhere (SCHED_IDLE). In the end
  * it prints one JSON object.
@@ -26,6 +27,8 @@ enum {
     AT_ONCE_MAX = 4096,
     PACKET = 16,
     PACKETS = 64,           /* in one send */
+    UNSENT = 4096,          /* bytes: what waits here is not yet anybody's work */
+    FIRST = 0x7f010001,     /* 127.1.0.1 */
     CONNECTIONS_RATE = 500, /* a second: ports that were used are not used again for a minute */
 };
 
@@ -57,13 +60,14 @@ static void come(struct knocker *knocker, int epoll, struct sockaddr_in *to, lon
 {
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = knocker};
     struct sockaddr_in from = {.sin_family = AF_INET};
-    int yes = 1;
+    int yes = 1, unsent = UNSENT;
 
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + ((unsigned)source << 8));
+    from.sin_addr.s_addr = htonl(FIRST + ((unsigned)source << 8));
     knocker->greeted = 0;
     knocker->step = 0;
     knocker->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(knocker->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+    setsockopt(knocker->fd, SOL_SOCKET, SO_SNDBUF, &unsent, sizeof unsent);
     if (knocker->fd < 0 || bind(knocker->fd, (struct sockaddr *)&from, sizeof from) < 0) {
         perror("knockers");
         exit(1);

@@ -1,24 +1,23 @@
-"""The parts that operators feel: commands over ssh, triage, idle sessions, and strangers at ssh.
+"""The parts that operators feel: commands over ssh, triage, idle sessions.
 
 Whoever is compared is measured in turns (A B A B); what is told is of all turns together.
 """
 
 import resource
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench import client, doors, processes, ssh
-from bench.client import Answer, SkippedError, Timing
+from bench import doors, processes, ssh
+from bench.client import SkippedError
 from bench.doors import Server
-from bench.part import MIB, Aim, Part, more, percentile, two_cores, unchanged
+from bench.part import MIB, Aim, Part, more, percentile, unchanged
 from bench.ssh import Login
 from panicdoor.commands.snapshot import WAIT_S
 
@@ -28,34 +27,14 @@ TRIAGE_TURN: Final = 3
 CROWDS: Final = (100, 1_000, 10_000)  # processes on the machine
 HELD: Final = 50  # sessions: the door takes 128
 SETTLE: Final = 1.0  # s
-FLOOD_SECONDS: Final = 3.0
-FLOOD_TURN: Final = 5_000
-FLOOD_ROUNDS: Final = 3
-KNOCKERS: Final = 512  # at once: more than the door's or sshd's room for those not logged in
-NETWORKS: Final = 1_024  # /24s they come from
 
 CHEAP: Final = "clock"  # looks at the host, hardly works: beside `true`, which does neither
 COMMANDS: Final = ("ping", CHEAP, "memory", "triage")
 AIM_COMMAND: Final = 3
 AIM_TRIAGE: Final = 1.0
 
-DOCUMENTATION: Final = b"\0"
 SSHDS: Final = {"sshd": False, "sshd with PAM": True}
 """Our peers, and whether they ask PAM, as Debian has it."""
-STRANGERS: Final = {"nowhere": 0, "one address": 1, f"{NETWORKS:,} networks": NETWORKS}
-"""Where they come from, and from how many addresses."""
-
-
-@contextmanager
-def _key() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="panicdoor-bench-") as directory:
-        key = Path(directory) / "key"
-        doors.make_key(key)
-        yield key
-
-
-def _public(key: Path) -> Path:
-    return key.with_suffix(".pub")
 
 
 @dataclass(slots=True)
@@ -104,7 +83,7 @@ class _Subject:
 
 def _subjects(stack: ExitStack, part: Part, key: Path) -> dict[str, _Subject]:
     """Start the door and its peers; name what is compared."""
-    door = stack.enter_context(doors.panicdoor(_public(key)))
+    door = stack.enter_context(doors.panicdoor(ssh.public(key)))
     stack.enter_context(unchanged(part, door))
     meter = stack.enter_context(processes.metered(door.pid))
     login = ssh.at_door(door, key)
@@ -112,7 +91,7 @@ def _subjects(stack: ExitStack, part: Part, key: Path) -> dict[str, _Subject]:
     for name, pam in SSHDS.items():
         with ExitStack() as once:
             try:
-                peer = once.enter_context(doors.sshd(_public(key), pam))
+                peer = once.enter_context(doors.sshd(ssh.public(key), pam))
                 meter = once.enter_context(processes.metered(peer.pid))
                 login = ssh.at_sshd(peer, key)
                 ssh.run(login, "true")
@@ -130,7 +109,7 @@ def command() -> Part:
     columns = ("who", "command", "p50 ms", "p95 ms", "server's CPU ms")
     part = Part("A command over ssh", (*columns, "x true, UsePAM no", "x true, with PAM"))
     with ExitStack() as stack:
-        key = stack.enter_context(_key())
+        key = stack.enter_context(ssh.key())
         subjects = _subjects(stack, part, key)
         costs = {name: Cost() for name in subjects}
         for _ in range(ROUNDS):
@@ -185,8 +164,8 @@ def triage() -> Part:
         "top -bn1": [doors.installed("top", "procps"), "-bn1"],
     }
     with ExitStack() as stack:
-        key = stack.enter_context(_key())
-        door = stack.enter_context(doors.panicdoor(_public(key)))
+        key = stack.enter_context(ssh.key())
+        door = stack.enter_context(doors.panicdoor(ssh.public(key)))
         stack.enter_context(unchanged(part, door))
         meter = stack.enter_context(processes.metered(door.pid))
         [inside] = stack.enter_context(ssh.sessions(ssh.at_door(door, key)))
@@ -276,8 +255,8 @@ def sessions() -> Part:
     """Measure the memory of operators who have logged in and do nothing."""
     columns = ("who", "processes more", "idle MiB", "MiB then", "KiB each", "no file's", "x door")
     part = Part(f"{HELD} idle sessions over ssh, each with a terminal (PSS)", columns)
-    with _key() as key:
-        with doors.panicdoor(_public(key)) as door, unchanged(part, door):
+    with ssh.key() as key:
+        with doors.panicdoor(ssh.public(key)) as door, unchanged(part, door):
             login = ssh.at_door(door, key)
             try:
                 _held_row(part, "panicdoor", "panicdoor", door, login, lambda _: True)
@@ -287,7 +266,7 @@ def sessions() -> Part:
                 ) from error
         for name, pam in SSHDS.items():
             try:
-                with doors.sshd(_public(key), pam) as peer:
+                with doors.sshd(ssh.public(key), pam) as peer:
                     who = f"{peer.name}, {'as Debian has it' if pam else 'UsePAM no'}"
                     login = ssh.at_sshd(peer, key)
                     _held_row(part, name, who, peer, login, _is_sshd)
@@ -303,69 +282,3 @@ def sessions() -> Part:
 
 def _is_sshd(pid: int) -> bool:
     return processes.name(pid).startswith("sshd")
-
-
-# Strangers at ssh
-
-
-def _flood_rows(part: Part, name: str, until: str, server: Server, answer: Answer) -> None:
-    """Measure one server in turns without strangers, and with those of STRANGERS."""
-    runs: dict[str, list[Timing]] = {flood: [] for flood in STRANGERS}
-    packets: dict[str, list[float]] = {flood: [] for flood in STRANGERS}
-    with processes.one_core(server.pid):
-        for _ in range(FLOOD_ROUNDS):
-            for flood, sources in STRANGERS.items():
-                with ExitStack() as stack:
-                    done = {"packets": 0.0, "seconds": 1.0}
-                    if sources:
-                        done = stack.enter_context(ssh.knockers(server.port, KNOCKERS, sources))
-                        time.sleep(SETTLE)
-                    runs[flood].append(
-                        client.connections(server.port, answer, FLOOD_TURN, seconds=FLOOD_SECONDS)
-                    )
-                packets[flood].append(done["packets"] / done["seconds"])
-    quiet = percentile([ms for run in runs["nowhere"] for ms in run.ms], 99)
-    for flood, found in runs.items():
-        times = [ms for run in found for ms in run.ms]
-        failed = sum(run.failed for run in found)
-        key = f"{name}, strangers: {flood}"
-        asked, rate = failed + len(times), median(packets[flood])
-        part.figures |= {f"{key} not answered": failed / asked, f"{key} packets a second": rate}
-        cells = ["", "", ""]
-        if times:
-            p50, p99 = percentile(times, 50), percentile(times, 99)
-            cells = [f"{p50:.3f}", f"{p99:.3f}", more(p99 / quiet)]
-            part.figures |= {
-                f"{key} p50 ms": p50,
-                f"{key} p99 ms": p99,
-                f"{key} times": p99 / quiet,
-            }
-        counts = f"{rate:,.0f}", f"{asked:,}", f"{failed / asked:.0%}"
-        part.rows.append((server.name, until, flood, *counts, *cells))
-
-
-def flood() -> Part:
-    """Measure how the door answers others while strangers keep its ssh busy, beside sshd."""
-    columns = ("who", "until", "strangers from", "packets a second")
-    part = Part(
-        "Answers while strangers keep ssh busy",
-        (*columns, "asked", "not answered", "p50 ms", "p99 ms", "x p99"),
-    )
-    two_cores()
-    with doors.panicdoor() as door, unchanged(part, door):
-        whole = client.reference(door.port, DOCUMENTATION)
-        until = f"whole documentation, {whole.need:,} bytes"
-        _flood_rows(part, "panicdoor", until, door, whole)
-    try:
-        with doors.sshd() as peer:
-            banner = client.reference(peer.port, b"")
-            _flood_rows(part, "sshd", f"its banner, {banner.need} bytes", peer, banner)
-    except SkippedError as reason:
-        part.notes.append(f"skipped: {reason}")
-    part.notes += [
-        f"strangers: {KNOCKERS} at once, who do not log in and send the smallest packets there "
-        "are, as fast as they are taken; whoever is cut off comes again",
-        "the server is on one core, clients and strangers on another, where strangers give way",
-        "x p99: times the p99 without strangers",
-    ]
-    return part

@@ -19,8 +19,9 @@ from bench.measure import (
     FLOODS,
     HELD,
 )
-from bench.operators import AIM_COMMAND, COMMANDS, CROWDS, SSHDS, STRANGERS
+from bench.operators import AIM_COMMAND, COMMANDS, CROWDS, SSHDS
 from bench.part import Part
+from bench.strangers import STRANGERS
 
 WIDTH = 860
 LABELS = 270  # where the bars begin
@@ -93,12 +94,12 @@ def _operators_panels(parts: dict[str, Part]) -> list[Panel]:
         ),
         Panel(
             "flood",
-            "Answers while strangers keep ssh busy: documentation, and sshd's banner",
+            "While strangers keep ssh busy: documentation, and sshd's banner",
             "milliseconds, 99th percentile of those answered (less is better)",
             tuple(
-                (f"{name}, from {flood}", f"{name}, strangers: {flood} p99 ms")
-                for name in ("panicdoor", "sshd")
-                for flood in STRANGERS
+                (f"{name}, from {where}", f"{name}, strangers from {where} p99 ms")
+                for name in ("panicdoor documentation", "sshd banner")
+                for where in STRANGERS
             ),
         ),
     ]

@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pathlib import Path
 import asyncssh
 
 from bench.client import BUILD, HOST, SkippedError
-from bench.doors import OPERATOR, Server, installed
+from bench.doors import OPERATOR, Server, installed, make_key
 
 OPTIONS = (
     "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
@@ -26,6 +27,20 @@ OPTIONS = (
 )  # fmt: skip
 PATIENCE = 30  # s for one command
 SAID_MAX = 300  # characters of a client's complaint that are told
+
+
+@contextmanager
+def key() -> Iterator[Path]:
+    """Make a private key for a while."""
+    with tempfile.TemporaryDirectory(prefix="panicdoor-bench-") as directory:
+        file = Path(directory) / "key"
+        make_key(file)
+        yield file
+
+
+def public(key: Path) -> Path:
+    """Return the file of the public half of a key."""
+    return key.with_suffix(".pub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +67,16 @@ def at_sshd(sshd: Server, key: Path) -> Login:
     return Login(sshd.port, pwd.getpwuid(os.geteuid()).pw_name, key)
 
 
-def run(login: Login, *words: str) -> float:
+def run(login: Login, *words: str, patience: float = PATIENCE) -> float:
     """Return the ms that one command took, from the client's start to its end."""
     argv = login.command(*words)
     began = time.perf_counter()
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise SkippedError(f"ssh {' '.join(words)} took {PATIENCE} s") from error
+        raise SkippedError(f"ssh {' '.join(words)} took {patience} s") from error
     took = time.perf_counter() - began
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()[-SAID_MAX:]

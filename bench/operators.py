@@ -205,7 +205,7 @@ def _triage_rows(
         ratio = percentile(cost.wall, 50) / percentile(other.wall, 50)
         of_cpu = _cpu_ratio(cost, other)
         part.rows.append((f"{there:,}", name, *_cells(cost), more(ratio), more(of_cpu)))
-        part.figures |= _figures(f"{name} {crowd}", cost)
+        part.figures |= _figures(f"{name} {crowd}", cost) | {f"processes at {crowd}": there}
         part.figures |= {f"{name} {crowd} to ps": ratio, f"{name} {crowd} cpu to ps": of_cpu}
 
 
@@ -217,7 +217,10 @@ def _triage_aims(part: Part, measured: list[int]) -> None:
         ("CPU of triage at most that of", "cpu to ps"),
     ):
         ratios = {crowd: part.figures[f"panicdoor triage {crowd} {key}"] for crowd in measured}
-        found = ", ".join(f"{more(ratio)} times at {crowd:,}" for crowd, ratio in ratios.items())
+        found = ", ".join(
+            f"{more(ratio)} times at {part.figures[f'processes at {crowd}']:,.0f}"
+            for crowd, ratio in ratios.items()
+        )
         met = all(ratio <= AIM_TRIAGE for ratio in ratios.values()) and max(measured) == CROWDS[-1]
         part.aims.append(Aim(f"{what} `ps aux`, up to {CROWDS[-1]:,} processes", found, met))
 

@@ -95,10 +95,10 @@ def _operators_panels(parts: dict[str, Part]) -> list[Panel]:
         Panel(
             "flood",
             "While strangers keep ssh busy: documentation, and sshd's banner",
-            "milliseconds, 99th percentile of those answered (less is better)",
+            "milliseconds, 99th percentile (less is better; not shown: nobody was answered)",
             tuple(
-                (f"{name}, from {where}", f"{name}, strangers from {where} p99 ms")
-                for name in ("panicdoor documentation", "sshd banner")
+                (f"{who}, from {where}", f"{who} {what}, strangers from {where} p99 ms")
+                for who, what in (("panicdoor", "documentation"), ("sshd", "banner"))
                 for where in STRANGERS
             ),
         ),

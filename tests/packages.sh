@@ -25,6 +25,8 @@ bench) wanted='
 cc          build-essential   everything: the measuring client is a C program
 dropbear    dropbear-bin      dropbear, as a peer
 sshd        openssh-server    OpenSSH, as a peer
+ssh         openssh-client    commands over ssh
+ps          procps            ps and top, as peers of triage
 ' ;;
 venv) wanted='
 ensurepip   python3-venv      an environment of its own

@@ -30,6 +30,11 @@ SUBCOMMANDS: Final[tuple[Subcommand, ...]] = (
         "Fetch the manual of a door by datagrams, all its pages, repeating what is lost, and print "
         "it.",
     ),
+    (
+        "journal verify|show|export JOURNAL",
+        "Say whether the journal of a door (its directory, or one file) is whole, and whether it "
+        "agrees with receipts; print its entries, or all its lines as one file.",
+    ),
     ("docs [DIR] [--check]", "Write this page and commands.md from the registry into DIR."),
 )
 

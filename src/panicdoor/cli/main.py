@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "serve": "open a door and keep it open, in the foreground",
     "demo": "try it: a throwaway door on this machine, without root",
     "ask": "fetch a door's documentation by datagrams and print it",
+    "journal": "say whether a door's journal is whole, and what stands in it",
     "docs": "print the documentation that is made from the commands",
 }
 

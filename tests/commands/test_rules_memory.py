@@ -100,12 +100,14 @@ def test_the_host(name: str, below: dict[str, float], above: dict[str, float]) -
 @pytest.mark.parametrize(("used", "severity"), [(79, None), (80, WARN), (95, CRITICAL)])
 def test_tasks_full(used: int, severity: Severity | None) -> None:
     running = processes(users={0: 10, 4_000_000_000: 70})
-    said = found("tasks_full", tasks=Tasks(used, 100), processes=running)
+    said = found("tasks_full", tasks=Tasks(used, 100, 1.0), processes=running)
     assert [one.severity for one in said] == ([] if severity is None else [severity])
     if said:
         assert said[0].text.endswith("; 70 are of 4000000000")
-    assert len(found("tasks_full", tasks=Tasks(used, 100), missing=("processes",))) == len(said)
-    assert found("tasks_full", tasks=Tasks(used, 0)) == []
+    assert len(found("tasks_full", tasks=Tasks(used, 100, 1.0), missing=("processes",))) == len(
+        said
+    )
+    assert found("tasks_full", tasks=Tasks(used, 0, 1.0)) == []
 
 
 @pytest.mark.parametrize(("used", "severity"), [(80, WARN), (99, WARN), (100, BROKEN)])
@@ -132,7 +134,7 @@ def test_uncollected() -> None:
 
 @pytest.mark.parametrize(("forks", "count"), [(500.0, 0), (501.0, 1)])
 def test_forks_many(forks: float, count: int) -> None:
-    assert len(found("forks_many", processes=processes(forks=forks))) == count
+    assert len(found("forks_many", tasks=Tasks(400, 32768, forks))) == count
 
 
 @pytest.mark.parametrize(("share", "count"), [(30.0, 0), (30.1, 1)])

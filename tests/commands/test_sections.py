@@ -1,6 +1,7 @@
 """The sections, on this host as it is, and on hosts that hide something."""
 
 import os
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -13,11 +14,18 @@ from tests.commands.test_rules_services import log
 
 from panicdoor.commands import certificates, disks, login, memory, processes, sections, services
 from panicdoor.commands.sections import Held, Room, Tasks, disks_answer, soft_limit
-from panicdoor.commands.snapshot import SECTIONS, Snapshot, look
+from panicdoor.commands.snapshot import SECTIONS, WAIT_S, Kept, Snapshot, look
 from panicdoor.errors import CommandError
-from panicdoor.kernel import cgroups, deleted, meminfo
+from panicdoor.kernel import cgroups, counters, deleted, meminfo, rtnetlink
 from panicdoor.kernel import mounts as mount_table
+from panicdoor.kernel import pressure as kernel_pressure
 from panicdoor.kernel.descriptors import Link
+
+
+def quiet_processes() -> processes.Report:
+    report: Any = quiet()["processes"]
+    assert isinstance(report, processes.Report)
+    return report
 
 
 def run(name: str, **reports: object) -> Any:
@@ -52,6 +60,54 @@ def test_they_agree_with_the_kernel(seen: Snapshot) -> None:
     assert counted.used == pytest.approx(running.threads, rel=0.5, abs=100)
     assert counted.most == running.limit
     assert os.getppid() in [process.stat.pid for process in running.shown]
+
+
+@pytest.mark.parametrize(
+    ("states", "share", "looks"),
+    [
+        ({"S": 3}, 0.0, 1),
+        ({"S": 3, "D": 1}, 0.0, 2),
+        ({"S": 3, "Z": processes.DEAD_HIGH - 1}, 0.0, 1),
+        ({"S": 3, "Z": processes.DEAD_HIGH}, 0.0, 2),
+        ({"S": 3}, 31.0, 2),
+    ],
+)
+def test_processes_are_looked_at_twice_where_once_does_not_tell(
+    states: dict[str, int], share: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (replace(quiet_processes(), forks=n, states=Counter(states)) for n in (0, 1))
+    before = processes.Before({}, 0, 0.0)
+    monkeypatch.setattr(processes, "once", lambda most: (first, before))
+    monkeypatch.setattr(processes, "look", lambda was, most: second if was is before else None)
+    monkeypatch.setattr(kernel_pressure, "system", lambda resource: psi(share))
+    half = SECTIONS["processes"][0](Snapshot())
+    assert next(half) == (WAIT_S if looks == 2 else 0)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value is (second if looks == 2 else first)
+
+
+def test_the_counters_are_of_the_time_since_they_were_kept() -> None:
+    forks = re.search(rb"processes (\d+)", Path(kernel_pressure.STAT).read_bytes())
+    assert forks
+    seen = Snapshot(before=Kept(time.monotonic() - 10, {kernel_pressure.STAT: b"processes 0\n"}))
+    half = SECTIONS["tasks"][0](seen)
+    next(half)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value.forks == pytest.approx(int(forks[1]) / 10, rel=0.1)
+
+
+def test_errors_of_interfaces_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    (lo,) = [one for one in rtnetlink.links() if one.name == "lo"]
+    monkeypatch.setattr(rtnetlink, "links", lambda: [lo._replace(errors=7)])
+    dev = b" face |bytes\n    lo: 1 1 2 0 0 0 0 0 1 1 3 0 0 0 0 0\n"
+    kept = Kept(time.monotonic() - 10, {counters.INTERFACES: dev})
+    half = SECTIONS["network"][0](Snapshot(before=kept))
+    next(half)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value.rate(lo._replace(errors=7), "errors") == pytest.approx(0.2, rel=0.1)
 
 
 def test_root_is_asked_for_its_room(seen: Snapshot) -> None:

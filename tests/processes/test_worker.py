@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.places import End, Places, descriptors, hostile, opened, resident
+from tests.running import wait_for
 
+from panicdoor.commands import snapshot
 from panicdoor.messages import PART_MAX, Bug, Cancel, Hello, More, Output, Run
 from panicdoor.processes.place import BUGS_A_MINUTE
 
@@ -228,3 +230,19 @@ def test_what_finds_no_room_is_lost_and_it_goes_on(places: Places, worker: End) 
     worker.waiting()
     assert alive(worker)
     assert places.lives("worker1")
+
+
+def has_read(pid: int) -> int:
+    """Return how many bytes a process has read, since it began."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+def test_an_observer_keeps_what_triage_compares_with(places: Places) -> None:
+    pids = [places.fill(name) for name in ("observer", "worker1")]
+    for name in ("observer", "worker1"):
+        places.end("monitor", name).hear(Hello)
+    before = [has_read(pid) for pid in pids]
+    for _ in range(2):
+        now = has_read(pids[0])
+        wait_for(lambda now=now: has_read(pids[0]) > now, 3 * snapshot.KEEP_S)  # type: ignore[misc]
+    assert has_read(pids[1]) == before[1]

@@ -213,10 +213,10 @@ def uncollected(processes: Processes) -> Iterator[Finding]:
 
 
 @rule("TASKS", normal=f"below {FORKS_HIGH:.0f}/s", source="processes in proc_stat(5)")
-def forks_many(processes: Processes) -> Iterator[Finding]:
+def forks_many(tasks: Tasks, processes: Processes | None = None) -> Iterator[Finding]:
     """Processes are started at a rate that nothing useful has: a fork bomb, or a loop."""
-    if processes.forks > FORKS_HIGH:
-        text = f"{processes.forks:.0f} new processes a second{_users(processes)}"
+    if tasks.forks > FORKS_HIGH:
+        text = f"{tasks.forks:.0f} new processes a second{_users(processes)}"
         yield Finding(WARN, text, ("processes",))
 
 

@@ -72,10 +72,11 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     first finding explains it; `type:` is the command that shows more. Then some numbers with their
     normal range. CLEARED was looked at and is fine. UNKNOWN could not be looked at, and why.
 
-    It takes 0.3 seconds, and two on a host in trouble. It starts nothing, asks no network, and
-    reads from memory: file systems over a network are not asked at all, and those that may need
-    their disk, and certificates, only while no disk looks as if it might hang. Rates are measured
-    over 0.2 seconds. It connects to this host's own ssh, to see whether that says its name.
+    It takes less than 0.3 seconds, and two at most on a host in trouble. It starts nothing, asks no
+    network, and reads from memory: file systems over a network are not asked at all, and those that
+    may need their disk, and certificates, only while no disk looks as if it might hang. Rates are
+    of the last seconds, and of 0.2 where this door has just begun to look. It connects to this
+    host's own ssh, to see whether that says its name.
 
     With --json: name, now, up (seconds), synchronised, seconds (that looking took), findings
     (number, severity, area, rule, text, because (a number, or null), next (command lines), actions

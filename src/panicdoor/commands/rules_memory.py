@@ -17,7 +17,7 @@ from panicdoor.commands.processes import DEAD_HIGH, FORKS_HIGH, TASKS_HIGH, Proc
 from panicdoor.commands.processes import Report as Processes
 from panicdoor.commands.sections import Group, Tasks
 from panicdoor.commands.table import percent, size
-from panicdoor.kernel import accounts
+from panicdoor.kernel import accounts, cgroups
 from panicdoor.kernel.tasks import stat, waits_in
 
 CRITICAL, BROKEN, WARN = Severity.CRITICAL, Severity.BROKEN, Severity.WARN
@@ -81,7 +81,13 @@ def group_memory(groups: Sequence[Group]) -> Iterator[Finding]:
             f"group {limit.group} needs {size(group.needed)} of its {size(limit.limit)}, and hit "
             f"that limit {limit.hits} times{killed}",
             ("memory",),
+            key=_key(limit),
         )
+
+
+def _key(limit: cgroups.Limit) -> str:
+    """Return what a group's findings are called: systemd calls a service's group as its unit."""
+    return f"group {limit.group.rpartition('/')[2]}"
 
 
 @rule(
@@ -172,6 +178,7 @@ def group_tasks(processes: Processes) -> Iterator[Finding]:
                 f"start nothing{refused}",
                 ("processes",),
                 ("forks_many",),
+                key=_key(limit),
             )
         elif limit.share >= TASKS_HIGH:
             yield Finding(

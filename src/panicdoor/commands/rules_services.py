@@ -19,6 +19,7 @@ from panicdoor.commands.listeners import wrong as full_queues
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.network import Report as Network
 from panicdoor.commands.network import wrong as wrong_network
+from panicdoor.commands.rules_disks import NO_ROOM
 from panicdoor.commands.services import Report as Services
 from panicdoor.commands.services import sentence as unit_sentence
 from panicdoor.commands.sockets import COUNTED, LIMIT_HIGH, RETRANSMITS_HIGH, retransmitted
@@ -38,6 +39,23 @@ STARVES: Final = (
 )  # fmt: skip
 # Stages of a login that are a nuisance, and no end of it.
 NUISANCE: Final = ("sudo", "home", "locked out", "names")
+# What else explains a stage that fails; units are called by their keys.
+STAGES: Final = {
+    "queue": STARVES,
+    "banner": STARVES,
+    "waiting": STARVES,
+    "tasks": ("group_tasks", "tasks_full"),
+    "listener": ("unit ssh.service", "unit sshd.service", "unit ssh.socket", "unit sshd.socket"),
+    "bus": (
+        "unit dbus.service", "unit dbus-broker.service", "unit systemd-logind.service",
+        "systemd_silent",
+    ),
+}  # fmt: skip
+# What a service that ends for lack of something most often lacked, beside its own group's limits.
+LACKED: Final = (
+    NO_ROOM, "read_only", "kernel out of memory", "kernel fork refused", "kernel descriptors",
+    "clock_impossible",
+)  # fmt: skip
 # What explains each class of the kernel's messages.
 BEHIND: Final = {
     "out of memory": ("group_memory", "memory_low"),
@@ -55,14 +73,13 @@ BEHIND: Final = {
 def login_fails(login: Login) -> Iterator[Finding]:
     """Nobody can log in by ssh, or not as they should."""
     for stage in login.broken[:NAMED_MAX]:
-        starved = stage.name in ("queue", "banner", "waiting")
         yield Finding(
             WARN if stage.name in NUISANCE else BROKEN,
             f"ssh fails at stage {stage.name}: {stage.text}"
             if stage.name not in NUISANCE
             else f"{stage.name}: {stage.text}",
             ("login",),
-            STARVES if starved else (),
+            STAGES.get(stage.name, ()),
             key=f"login {stage.name}",
         )
 
@@ -171,7 +188,13 @@ def systemd_silent(services: Services) -> Iterator[Finding]:
 def unit_failed(services: Services) -> Iterator[Finding]:
     """A unit has failed, or starts again and again."""
     for unit in services.units[:NAMED_MAX]:
-        yield Finding(WARN, unit_sentence(unit), ("services",))
+        yield Finding(
+            WARN,
+            unit_sentence(unit),
+            ("services",),
+            (f"group {unit.name}", *LACKED),
+            key=f"unit {unit.name}",
+        )
     if len(services.units) > NAMED_MAX:
         yield Finding(WARN, f"{len(services.units) - NAMED_MAX} more units failed", ("services",))
 

@@ -1,5 +1,6 @@
 """Rules about memory, tasks and processors: each just below its threshold, and just above."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +145,15 @@ def test_cpu_waits(share: float, count: int) -> None:
     assert len(said) == count
     if said:
         assert said[0].text.endswith(f"{HOSTILE} (pid 7) takes 395 %")
+
+
+def test_who_waits_for_a_processor_is_told_of_no_process_of_this_door() -> None:
+    ours = shown(stat(7)._replace(parent=os.getppid()), 395.0)
+    busy = processes(shown=(ours, shown(stat(8, HOSTILE), 5.0)))
+    (said,) = found("cpu_waits", pressure=pressure("cpu", 50.0), processes=busy)
+    assert said.text.endswith(f"{HOSTILE} (pid 8) takes 5.0 %")
+    (said,) = found("cpu_waits", pressure=pressure("cpu", 50.0), processes=processes(shown=(ours,)))
+    assert said.text.endswith("of the last 10 s")
 
 
 @pytest.mark.parametrize(("load", "count"), [(8.0, 0), (8.1, 1)])

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +17,12 @@ from tests.commands.hosts import GIB, HOSTILE, asked, limit, limits, mount, quie
 from tests.commands.test_rules_services import log
 
 from panicdoor.commands import processes, sections, snapshot, triage
-from panicdoor.commands.findings import Action, Finding, Rule, Severity, Verdict, judge
+from panicdoor.commands.findings import AREAS, Action, Finding, Rule, Severity, Verdict, judge
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.login_stages import Stage, State
 from panicdoor.commands.snapshot import Snapshot
 from panicdoor.commands.triage import LINES, lines, unknown, vitals
+from panicdoor.kernel import clock as kernel_clock
 from panicdoor.kernel.systemd import Unit
 
 
@@ -52,6 +54,20 @@ def test_the_header_comes_before_anything_is_looked_at(monkeypatch: pytest.Monke
     first = next(triage.triage(CONTEXT))
     assert time.monotonic() - began < 0.2
     assert first.startswith("web1  ")
+
+
+@pytest.mark.parametrize("name", ["w", "web1.example", "w" * 200, HOSTILE])
+@pytest.mark.parametrize("up", [0.0, 1e9])
+def test_the_header_is_one_line(name: str, up: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "look", lambda: Snapshot(quiet(), {}, 1.9))
+    monkeypatch.setattr(kernel_clock, "up", lambda: up)
+    manual = copy(CONTEXT.manual)
+    monkeypatch.setattr(manual, "name", name)
+    context = replace(CONTEXT, manual=manual)
+    header, *_ = "".join(triage.triage(context)).split("\n")
+    assert len(header) <= 80
+    assert re.search(r"  2026-11-24 03:12:07 UTC( \(ntp ok\)| \(no ntp\))?  up ", header)
+    assert ("read in 1.9 s" in header) == (len(name) < 20)
 
 
 def test_a_quiet_host() -> None:
@@ -156,15 +172,46 @@ def test_a_long_finding_keeps_its_command() -> None:
     assert made[3].startswith("        now")
 
 
-@given(st.text(max_size=400), st.text(max_size=400))
-def test_any_text_fits(text: str, why: str) -> None:
-    verdict = replace(
-        a_verdict(*[Finding(Severity.BROKEN, text, ("memory",))] * 9), unknown=(("disk", why),)
-    )
-    told = "".join(lines(Snapshot(), verdict))
+LINES_OF_COMMANDS = st.sampled_from(["memory", "processes 5", "doc 2", "freeze 1", "x\x1b[2J", ""])
+ACTIONS = st.builds(Action, LINES_OF_COMMANDS, st.text(max_size=90), st.text(max_size=90))
+FINDINGS = st.builds(
+    Finding,
+    st.sampled_from(Severity),
+    st.text(max_size=400),
+    st.lists(LINES_OF_COMMANDS, max_size=3).map(tuple),
+    st.lists(st.sampled_from("abc"), max_size=3).map(tuple),
+    st.lists(ACTIONS, max_size=3).map(tuple),
+    st.sampled_from("abc"),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(AREAS), FINDINGS), max_size=40),
+    st.dictionaries(st.text(max_size=90), st.text(max_size=200), max_size=20),
+    st.lists(st.text(max_size=90), max_size=9),
+    st.text(max_size=300),
+)
+def test_any_findings_fit(
+    found: list[tuple[str, Finding]], why: dict[str, str], points: list[str], said: str
+) -> None:
+    rules = [
+        Rule(f"r{n}", area, "", "", (), (), lambda one=one: iter([one]))
+        for n, (area, one) in enumerate(found)
+    ]
+    verdict = replace(judge({}, {}, rules), unknown=tuple(why.items()))
+    room = sections.Room((), tuple(mount("x")._replace(point=p.encode()) for p in points))
+    seen = Snapshot({**quiet(), "room": room, "kernel": log(f"EXT4-fs error (device x): {said}")})
+    told = "".join(lines(seen, verdict))
     assert told.count("\n") <= LINES - 1
     assert max(map(len, told.split("\n"))) <= 80
     assert re.fullmatch(r"[\n\x20-\x7e]*", told)
+    assert "freeze" not in "".join(re.findall("type: .*", told))
+    assert told.rstrip().endswith("triage --json")
+    # Whatever is not on the screen is counted.
+    numbers = re.findall(r"^(\d+) (?:CRITICAL|BROKEN|WARN) ", told, re.MULTILINE)
+    left = re.search(r"^\((\d+) more, less bad: triage --json\)$", told, re.MULTILINE)
+    assert len(numbers) + (int(left[1]) if left else 0) == len(found)
+    assert not found or numbers[0] == "1"
 
 
 def test_a_host_that_tells_nothing() -> None:

@@ -24,7 +24,7 @@ from panicdoor.commands.services import Report as Services
 from panicdoor.commands.services import sentence as unit_sentence
 from panicdoor.commands.sockets import COUNTED, LIMIT_HIGH, RETRANSMITS_HIGH, retransmitted
 from panicdoor.commands.sockets import Report as Sockets
-from panicdoor.commands.table import duration, percent
+from panicdoor.commands.table import cut, duration, percent
 
 CRITICAL, BROKEN, WARN = Severity.CRITICAL, Severity.BROKEN, Severity.WARN
 
@@ -97,7 +97,7 @@ def kernel_says(kernel: Kernel) -> Iterator[Finding]:
         yield Finding(
             BROKEN if found.complaint.rank == 1 else WARN,
             f"{name}, {found.recent} in the last hour, {duration(found.last)} ago: "
-            f"{found.text[:TEXT_MAX]}",
+            f"{cut(found.text, TEXT_MAX)}",
             ("kernel",),
             BEHIND.get(name, ()),
             key=f"kernel {name}",

@@ -98,16 +98,18 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
         yield from document(_document(context, seen, _judge(seen), now, kept))
         return
     name = cut(escape_line(context.manual.name), NAME_MAX)
-    yield f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    header = f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    yield header
     seen = snapshot.look()
-    yield f"  read in {seen.seconds:.1f} s\n"
+    took = f"  read in {seen.seconds:.1f} s"
+    yield f"{took if len(header + took) <= WIDTH else ''}\n"
     yield from lines_as_parts(lines(seen, _judge(seen)))
 
 
 def _kept(kept: kernel_clock.Discipline | None) -> str:
     if kept is None:
         return ""
-    return " (ntp ok)" if kept.synchronised else " (not synchronised)"
+    return " (ntp ok)" if kept.synchronised else " (no ntp)"
 
 
 def _judge(seen: Snapshot) -> Verdict:
@@ -150,7 +152,9 @@ def _finding(judged: Judged) -> list[str]:
     shows = [line for line in judged.finding.next if can_run(line)][:1]
     text += "".join(f"; type: {line}" for line in shows)
     first = f"{judged.number} {judged.severity.name:<8} {area:<8} "
-    made = wrap(escape_line(text), WIDTH, initial_indent=first, subsequent_indent=_INDENT)
+    made = wrap(escape_line(text), WIDTH, initial_indent=first, subsequent_indent=_INDENT) or [
+        first
+    ]
     if len(made) > FINDING_LINES:
         tail = "".join(f"; type: {line}" for line in shows)
         last = cut(made[FINDING_LINES - 1], WIDTH - len(tail) - 1)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from tests.commands.asking import CONTEXT, document, is_an_observer, parts, scre
 from tests.commands.hosts import GIB, HOSTILE, asked, limit, limits, mount, quiet, stat
 from tests.commands.test_rules_services import log
 
-from panicdoor.commands import processes, sections, snapshot, triage
+from panicdoor.commands import findings, processes, sections, snapshot, triage
 from panicdoor.commands.findings import AREAS, Action, Finding, Rule, Severity, Verdict, judge
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.login_stages import Stage, State
@@ -129,6 +130,22 @@ def test_the_document_has_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
             "source",
         }  # fmt: skip
         assert one["actions"] == []  # no command of this door acts
+
+
+def test_one_more_function_is_one_more_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "RULES", made := list(findings.RULES))
+
+    @findings.rule("DISK", normal="none", source="nobody")
+    def new(tasks: sections.Tasks) -> Iterator[Finding]:
+        yield Finding(Severity.CRITICAL, f"{tasks.used} tasks", ("disks",))
+
+    seen = Snapshot(quiet())
+    verdict = judge(seen.reports, {}, made)
+    assert "".join(lines(seen, verdict)).startswith("1 CRITICAL DISK     400 tasks; type: disks\n")
+    (said,) = map(triage._finding_value, verdict.findings)
+    assert isinstance(said, dict)
+    assert (said["rule"], said["normal"], said["source"]) == ("new", "none", "nobody")
+    assert "disk" in dict(judge({}, {"tasks": "away"}, made).unknown)
 
 
 def a_verdict(*found: Finding) -> Verdict:

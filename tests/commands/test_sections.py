@@ -16,7 +16,7 @@ from panicdoor.commands import certificates, disks, login, memory, processes, se
 from panicdoor.commands.sections import Held, Room, Tasks, disks_answer, soft_limit
 from panicdoor.commands.snapshot import SECTIONS, WAIT_S, Kept, Snapshot, look
 from panicdoor.errors import CommandError
-from panicdoor.kernel import cgroups, counters, deleted, meminfo, rtnetlink
+from panicdoor.kernel import cgroups, counters, deleted, kmsg, meminfo, rtnetlink
 from panicdoor.kernel import mounts as mount_table
 from panicdoor.kernel import pressure as kernel_pressure
 from panicdoor.kernel.descriptors import Link
@@ -30,7 +30,11 @@ def quiet_processes() -> processes.Report:
 
 def run(name: str, **reports: object) -> Any:
     """Run one section to its end."""
-    half = SECTIONS[name][0](Snapshot(dict(reports)))
+    return finish(Snapshot(dict(reports)), name)
+
+
+def finish(seen: Snapshot, name: str) -> Any:
+    half = SECTIONS[name][0](seen)
     for _ in range(2):
         try:
             next(half)
@@ -138,6 +142,29 @@ def test_a_deleted_file_and_many_descriptors(tmp_path: Path) -> None:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "what", "value"),
+    [
+        ("held", sections, "LINKS_MAX", 1),
+        ("processes", sections, "PROCESSES_MAX", 1),
+        ("certificates", certificates, "FILES_MAX", 0),
+        ("listeners", sections, "LISTENERS_MAX", 0),
+        ("groups", cgroups, "GROUPS_MAX", 0),
+        ("mounts", mount_table, "READ_MAX", 500),
+        ("kernel", kmsg, "RECORDS_MAX", 1),
+    ],
+)
+def test_who_has_not_seen_all_says_so(
+    name: str, where: object, what: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = Snapshot(dict(quiet())), Snapshot(dict(quiet()))
+    finish(whole, name)
+    assert name not in whole.partial
+    monkeypatch.setattr(where, what, value)
+    finish(cut, name)
+    assert "not" in cut.partial[name] or "only" in cut.partial[name] or "left" in cut.partial[name]
 
 
 def test_one_that_closes_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,17 +140,17 @@ def test_one_more_function_is_one_more_finding(monkeypatch: pytest.MonkeyPatch) 
         yield Finding(Severity.CRITICAL, f"{tasks.used} tasks", ("disks",))
 
     seen = Snapshot(quiet())
-    verdict = judge(seen.reports, {}, made)
+    verdict = judge(seen.reports, {}, rules=made)
     assert "".join(lines(seen, verdict)).startswith("1 CRITICAL DISK     400 tasks; type: disks\n")
     (said,) = map(triage._finding_value, verdict.findings)
     assert isinstance(said, dict)
     assert (said["rule"], said["normal"], said["source"]) == ("new", "none", "nobody")
-    assert "disk" in dict(judge({}, {"tasks": "away"}, made).unknown)
+    assert "disk" in dict(judge({}, {"tasks": "away"}, rules=made).unknown)
 
 
 def a_verdict(*found: Finding) -> Verdict:
     rule = Rule("r", "DISK", "", "", (), (), lambda: iter(found))
-    return judge({}, {}, [rule])
+    return judge({}, {}, rules=[rule])
 
 
 def test_a_cause_is_said() -> None:
@@ -215,7 +215,7 @@ def test_any_findings_fit(
         Rule(f"r{n}", area, "", "", (), (), lambda one=one: iter([one]))
         for n, (area, one) in enumerate(found)
     ]
-    verdict = replace(judge({}, {}, rules), unknown=tuple(why.items()))
+    verdict = replace(judge({}, {}, rules=rules), unknown=tuple(why.items()))
     room = sections.Room((), tuple(mount("x")._replace(point=p.encode()) for p in points))
     seen = Snapshot({**quiet(), "room": room, "kernel": log(f"EXT4-fs error (device x): {said}")})
     told = "".join(lines(seen, verdict))

@@ -18,6 +18,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from panicdoor.commands.registry import COMMANDS
@@ -127,9 +128,16 @@ class Verdict:
 
 
 def judge(
-    reports: Mapping[str, object], missing: Mapping[str, str], rules: Sequence[Rule] = RULES
+    reports: Mapping[str, object],
+    missing: Mapping[str, str],
+    partial: Mapping[str, str] = MappingProxyType({}),
+    rules: Sequence[Rule] = RULES,
 ) -> Verdict:
-    """Let every rule look at what it needs. `missing` says why a report is not there."""
+    """Let every rule look at what it needs.
+
+    `missing` says why a report is not there, `partial` why one does not have all: then nobody knows
+    of its area that it is fine.
+    """
     found: list[tuple[Rule, Finding]] = []
     unknown: dict[str, str] = {}
     rules = sorted(rules, key=lambda one: AREAS.index(one.area))
@@ -140,6 +148,9 @@ def judge(
             continue
         given = {name: reports[name] for name in one.needs}
         given |= {name: reports[name] for name in one.takes if reports.get(name) is not None}
+        for name in one.needs:
+            if name in partial:
+                unknown.setdefault(one.area.lower(), partial[name])
         try:
             found += [(one, finding) for finding in one.find(**given)]
         except Exception as error:  # one wrong rule must not hide what all the others know

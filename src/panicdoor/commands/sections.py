@@ -141,7 +141,7 @@ def _memory(seen: Snapshot) -> Report:
 
 
 @section(0.4)
-def _groups(_: Snapshot) -> Report:
+def _groups(seen: Snapshot) -> Report:
     """The groups that are near their limit of memory."""
     hierarchy = cgroups.hierarchy("memory")
     found = []
@@ -150,6 +150,7 @@ def _groups(_: Snapshot) -> Report:
         for limit in cgroups.limits("memory", survey, hierarchy.version):
             if limit.share >= memory.GROUP_HIGH:
                 found.append(Group(limit, limit.used - _cache(hierarchy.root + limit.group)))
+        seen.cut("groups", survey.left_out, "too many groups: not all were looked at")
     yield 0
     return tuple(heapq.nlargest(GROUPS_MAX, found, key=lambda group: group.share))
 
@@ -178,7 +179,7 @@ def _tasks(seen: Snapshot) -> Report:
 
 
 @section(0.9)
-def _processes(_: Snapshot) -> Report:
+def _processes(seen: Snapshot) -> Report:
     """Looked at twice where one look does not tell: who is stuck, dead for good, or busy."""
     report, before = processes.once(PROCESSES_MAX)
     waits = kernel_pressure.system("cpu")
@@ -187,14 +188,17 @@ def _processes(_: Snapshot) -> Report:
     )
     if busy or report.states["D"] or report.states["Z"] >= processes.DEAD_HIGH:
         yield WAIT_S
-        return processes.look(before, PROCESSES_MAX)
-    yield 0
+        report = processes.look(before, PROCESSES_MAX)
+    else:
+        yield 0
+    seen.cut("processes", report.more > 0, f"{report.more} processes were left out")
     return report
 
 
 @section(0.3)
-def _kernel(_: Snapshot) -> Report:
+def _kernel(seen: Snapshot) -> Report:
     report = kernel.look()
+    seen.cut("kernel", not report.whole, "too many messages: the newest were not read")
     yield 0
     return report
 
@@ -207,8 +211,9 @@ def _clock(_: Snapshot) -> Report:
 
 
 @section(0.3)
-def _mounts(_: Snapshot) -> Report:
+def _mounts(seen: Snapshot) -> Report:
     report = mounts.look()
+    seen.cut("mounts", report.cut, "too many mounts: not all were looked at")
     yield 0
     return report
 
@@ -244,10 +249,12 @@ def _network(seen: Snapshot) -> Report:
 
 
 @section(0.3)
-def _listeners(_: Snapshot) -> Report:
+def _listeners(seen: Snapshot) -> Report:
     """Those whose queue is full; who holds them is asked only then."""
     told = socket_table.read(inet.TCP, (inet.LISTEN,))
     found = [listeners.Listener(one, ()) for one in islice(told.sockets, LISTENERS_MAX)]
+    many = len(found) == LISTENERS_MAX
+    seen.cut("listeners", many, f"only the first {LISTENERS_MAX} listeners were looked at")
     yield 0
     if any(one.full for one in found):
         return listeners.look()
@@ -288,7 +295,7 @@ class _Counted(Scan):
 
 
 @section(SCAN_S + 0.2)
-def _held(_: Snapshot) -> Report:
+def _held(seen: Snapshot) -> Report:
     """What processes have open: one walk for deleted files and for descriptors."""
     scan = _Counted()
     found = deleted.find(scan)
@@ -300,6 +307,7 @@ def _held(_: Snapshot) -> Report:
             continue
         size, largest = devices.get(device, (0, file))
         devices[device] = size + file.size, largest
+    seen.cut("held", found.cut, "too many descriptors: not all were looked at")
     yield 0
     return Held(found.size, devices, tuple(_holders(scan.by_pid)), found.cut)
 
@@ -355,6 +363,7 @@ def _certificates(seen: Snapshot) -> Report:
         raise CommandError(f"not read, as {why}")
     for step in certificates.look():
         if isinstance(step, certificates.Report):
+            seen.cut("certificates", step.cut, "too many certificates: not all were read")
             return step
     return None
 

@@ -43,18 +43,27 @@ NOTHING: Final = Kept(float("-inf"), {})
 
 @dataclass(slots=True)
 class Snapshot:
-    """Reports by section, why others are missing, and how long it took; and what was `before`."""
+    """Reports by section, why others are missing, and how long it took; and what was `before`.
+
+    `partial` says of reports that do not have all of what there is, why.
+    """
 
     reports: dict[str, object] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     before: Kept = NOTHING
+    partial: dict[str, str] = field(default_factory=dict)
 
     def then(self, path: str) -> bytes:
         """Return a file as it was before. Raises CommandError where it could not be read."""
         if path not in self.before.files:
             raise CommandError(f"{path} could not be read")
         return self.before.files[path]
+
+    def cut(self, section: str, is_so: bool, why: str) -> None:
+        """Note that a report does not have all, where that is so."""
+        if is_so:
+            self.partial[section] = why
 
     @property
     def since(self) -> float:

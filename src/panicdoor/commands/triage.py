@@ -113,7 +113,7 @@ def _kept(kept: kernel_clock.Discipline | None) -> str:
 
 
 def _judge(seen: Snapshot) -> Verdict:
-    return judge(seen.reports, seen.missing)
+    return judge(seen.reports, seen.missing, seen.partial)
 
 
 def lines(seen: Snapshot, verdict: Verdict) -> Iterator[str]:

@@ -5,6 +5,7 @@ with what triage said before. Rules about processors are left out: tests keep th
 into namespaces is in test_triage_quiet.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests.commands.asking import document
+from tests.commands.observed import in_namespaces
 from tests.privileged.groups import group
 
 from panicdoor.commands import kernel
@@ -238,3 +240,28 @@ def test_a_process_that_is_killed_for_memory_is_explained_by_its_group() -> None
         pytest.skip("this kernel does not write of killed processes here")
     assert killed[0]["because"] == cause["number"]
     assert killed[0]["number"] > cause["number"]
+
+
+def test_a_sshd_that_cannot_fork_is_explained_by_its_group(tmp_path: Path) -> None:
+    """pids at their limit -> fork fails -> nobody can log in: all of it real."""
+    if not Path("/usr/sbin/sshd").exists():
+        pytest.skip("sshd is not installed")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    with group("pids") as made:
+        made.limit("pids", 1)
+        sshd = f"/usr/sbin/sshd -D -f /dev/null -h {key} -p 22 -o PidFile=/run/pid"
+        (answer,) = in_namespaces(
+            "ip link set lo up; mount -t tmpfs t /run; mkdir -m 755 /run/sshd\n"
+            f"sh -c 'echo 0 >{made.procs}; exec {sshd}' >/dev/null 2>&1 &\n"
+            "for _ in $(seq 200); do test ! -e /run/pid || break; sleep 0.05; done",
+            "triage --json",
+        )
+    found = json.loads(answer)["findings"]
+    (cause,) = [one for one in found if f"group /{made.name} has all" in one["text"]]
+    logins = [one for one in found if one["rule"] == "login_fails"]
+    assert logins
+    assert {one["because"] for one in logins} == {cause["number"]}
+    assert cause["severity"] == "BROKEN"
+    refused = [one for one in found if one["text"].startswith("fork refused, ")]
+    assert {one["because"] for one in refused} <= {cause["number"]}

@@ -11,11 +11,11 @@ from tests.commands.hosts import HOSTILE, asked, found, limit, limits, psi, quie
 
 from panicdoor.commands import certificates, kernel, listeners, sections, services, sockets
 from panicdoor.commands.certificates import Dated
-from panicdoor.commands.findings import RULES, Severity, judge
+from panicdoor.commands.findings import AREAS, RULES, Severity, judge
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.login_stages import Stage, State
 from panicdoor.commands.rules_disks import NO_ROOM
-from panicdoor.commands.rules_services import BEHIND, LACKED, STAGES, STARVES
+from panicdoor.commands.rules_services import ABOUT, BEHIND, LACKED, STAGES, STARVES
 from panicdoor.kernel import complaints, inet, kmsg
 from panicdoor.kernel.systemd import Unit
 from panicdoor.kernel.x509 import Certificate
@@ -63,6 +63,15 @@ def test_messages_are_explained_by_what_they_are_about() -> None:
         ("kernel filesystem error", 1),
     ]
     assert {one.severity for one in verdict.findings} == {BROKEN}
+
+
+def test_what_the_kernel_speaks_of_is_not_cleared() -> None:
+    killed = log("Memory cgroup out of memory: Killed process 5 (x)")
+    verdict = judge({**quiet(), "kernel": killed}, {})
+    assert "memory" not in verdict.cleared
+    assert "disk" in verdict.cleared
+    assert set(ABOUT) <= {one.name for one in complaints.COMPLAINTS}
+    assert set(ABOUT.values()) <= set(AREAS)
 
 
 def test_causes_are_rules_or_classes_that_there_are() -> None:

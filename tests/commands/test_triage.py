@@ -68,7 +68,7 @@ def test_the_header_is_one_line(name: str, up: float, monkeypatch: pytest.Monkey
     header, *_ = "".join(triage.triage(context)).split("\n")
     assert len(header) <= 80
     assert re.search(r"  2026-11-24 03:12:07 UTC( \(ntp ok\)| \(no ntp\))?  up ", header)
-    assert ("read in 1.9 s" in header) == (len(name) < 20)
+    assert ("read in 1.90 s" in header) == (len(name) < 20)
 
 
 def test_a_quiet_host() -> None:
@@ -179,6 +179,12 @@ def test_what_can_be_done_is_told_only_with_commands_of_this_door() -> None:
     text = "".join(lines(Snapshot(), verdict))
     assert "DO   what   effect  undo\n  a  doc 2  shows   doc 1\n  b  doc    b       none\n" in text
     assert "freeze" not in text
+
+
+@pytest.mark.parametrize("length", range(30, 70))
+def test_what_is_to_be_typed_is_not_divided(length: int) -> None:
+    verdict = a_verdict(Finding(Severity.WARN, "x" * length, ("processes 12345",)))
+    assert "type: processes 12345\n" in "".join(lines(Snapshot(), verdict))
 
 
 def test_a_long_finding_keeps_its_command() -> None:

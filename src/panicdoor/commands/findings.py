@@ -57,8 +57,9 @@ class Finding:
     """One thing that is wrong.
 
     `next` are command lines that show more; `causes` are names of rules, areas or keys that would
-    explain it, and `key` is what this one is called so. Of `next` and `actions` only those are told
-    whose command this door has.
+    explain it, and `key` is what this one is called so. `about` is another area that it speaks of,
+    which then is not cleared. Of `next` and `actions` only those are told whose command this door
+    has.
     """
 
     severity: Severity
@@ -67,6 +68,7 @@ class Finding:
     causes: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     key: str = ""
+    about: str = ""
 
 
 Find = Callable[..., Iterator[Finding]]
@@ -156,7 +158,7 @@ def judge(
         except Exception as error:  # one wrong rule must not hide what all the others know
             unknown[one.area.lower()] = f"the rule {one.name} has a bug: {type(error).__name__}"
     areas = dict.fromkeys(one.area.lower() for one in rules)
-    bad = {one.area.lower() for one, _ in found}
+    bad = {area.lower() for one, finding in found for area in (one.area, finding.about)}
     return Verdict(
         tuple(_ranked(found)),
         tuple(area for area in areas if area not in bad and area not in unknown),

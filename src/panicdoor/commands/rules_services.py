@@ -67,6 +67,18 @@ BEHIND: Final = {
     "filesystem error": ("kernel disk error", "disk_stuck"),
     "disk error": ("disk_stuck",),
 }
+# Which area each speaks of: that is not fine, though it may look so at this moment.
+ABOUT: Final = {
+    "out of memory": "MEMORY",
+    "hung task": "TASKS",
+    "fork refused": "TASKS",
+    "connections dropped": "NETWORK",
+    "descriptors": "FILES",
+    "read-only": "DISK",
+    "filesystem error": "DISK",
+    "disk error": "DISK",
+    "remote disk": "DISK",
+}
 
 
 @rule("LOGIN", normal="every stage of a login works", source="sshd(8), pam_nologin(8), faillock(8)")
@@ -101,6 +113,7 @@ def kernel_says(kernel: Kernel) -> Iterator[Finding]:
             ("kernel",),
             BEHIND.get(name, ()),
             key=f"kernel {name}",
+            about=ABOUT.get(name, ""),
         )
 
 

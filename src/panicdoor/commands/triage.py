@@ -51,6 +51,7 @@ NOTHING: Final = "NOTHING WRONG HERE that I can see."
 MOUNTS_SHOWN: Final = 3
 
 _INDENT: Final = " " * 11  # where the text of a finding goes on
+_BLANK: Final = "\xa0"  # escaped wherever it comes from outside
 _TABLE: Final = (("", 8), ("now", 10), ("normal", 8))  # three times beside each other
 RULES: Final = (rules_memory, rules_disks, rules_services)  # imported, and so in findings.RULES
 
@@ -101,7 +102,7 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     header = f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
     yield header
     seen = snapshot.look()
-    took = f"  read in {seen.seconds:.1f} s"
+    took = f"  read in {seen.seconds:.2f} s"
     yield f"{took if len(header + took) <= WIDTH else ''}\n"
     yield from lines_as_parts(lines(seen, _judge(seen)))
 
@@ -145,18 +146,17 @@ def _findings(found: Sequence[Judged], room: int) -> Iterator[str]:
 
 
 def _finding(judged: Judged) -> list[str]:
-    area = judged.rule.area
     text = judged.finding.text
     if judged.because is not None:
         text += f": see {judged.because}"
     shows = [line for line in judged.finding.next if can_run(line)][:1]
-    text += "".join(f"; type: {line}" for line in shows)
-    first = f"{judged.number} {judged.severity.name:<8} {area:<8} "
-    made = wrap(escape_line(text), WIDTH, initial_indent=first, subsequent_indent=_INDENT) or [
-        first
-    ]
+    tail = "".join(escape_line(f"; type: {line}") for line in shows)
+    # What is to be typed stays on one line: only its first blank is one to wrap(3).
+    whole = escape_line(text) + tail.replace(" ", _BLANK).replace(_BLANK, " ", 1)
+    first = f"{judged.number} {judged.severity.name:<8} {judged.rule.area:<8} "
+    made = wrap(whole, WIDTH, initial_indent=first, subsequent_indent=_INDENT) or [first]
+    made = [line.replace(_BLANK, " ") for line in made]
     if len(made) > FINDING_LINES:
-        tail = "".join(f"; type: {line}" for line in shows)
         last = cut(made[FINDING_LINES - 1], WIDTH - len(tail) - 1)
         made = [*made[: FINDING_LINES - 1], f"{last.rstrip()}~{tail}"[:WIDTH]]
     return [f"{line}\n" for line in made]

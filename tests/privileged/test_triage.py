@@ -179,10 +179,14 @@ def test_many_processes_are_no_reason_to_be_slow(number: int) -> None:
     )
     with python(f"import os; os.setpgid(0, 0)\n{code}") as child:
         try:
+            document("triage")
+            began = time.process_time()
             seconds = min(document("triage")["seconds"] for _ in range(5))
+            spent = (time.process_time() - began) / 5
         finally:
             os.killpg(child.pid, signal.SIGKILL)
-    assert seconds < 0.6  # 0.3 on a machine that does nothing else
+    assert spent < 0.3
+    assert seconds < 0.6  # 0.1 on a machine that does nothing else
 
 
 def test_memory_that_all_wait_for(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.test_architecture import MODULES, ROWS, Module
 
+import panicdoor.commands  # noqa: F401 - fills the table of rules
+from panicdoor.commands.findings import AREAS, RULES
 from panicdoor.roles import MESSAGES, ROLES, Role, places_of
 
 PAGE = Path(__file__).parents[1] / "ARCHITECTURE.md"
@@ -82,6 +84,13 @@ def rows() -> Iterator[tuple[str, ...]]:
         yield str(row), " ".join(f"`{name}`" for name in names), title
 
 
+def rules() -> Iterator[tuple[str, ...]]:
+    for area in AREAS:
+        for rule in RULES:
+            if rule.area == area:
+                yield area, f"`{rule.name}`", rule.normal, rule.source
+
+
 def bounds() -> Iterator[tuple[str, ...]]:
     for m in MODULES:
         if any(m.name == name or m.name.startswith(f"{name}.") for name in BOUNDED):
@@ -109,6 +118,7 @@ TABLES = {
     ),
     "messages": lambda: table("message | from | to", messages()),
     "rows": lambda: table("row | packages and modules | what stands there", rows()),
+    "rules": lambda: table("area | rule | normal | source", rules()),
     "bounds": lambda: table("constant | value | unit, meaning and reason", bounds()),
 }
 BLOCK = re.compile(r"(<!-- (\w+): from the source -->\n).*?(<!-- end -->)", re.DOTALL)

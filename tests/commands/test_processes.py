@@ -140,7 +140,7 @@ def test_who_is_not_there(which: str, said: str) -> None:
 
 
 def test_the_second_look_waits_only_for_what_is_left() -> None:
-    before = processes.begin()
+    _, before = processes.once()
     time.sleep(processes.INTERVAL_S)
     began = time.monotonic()
     assert look(before).processes > 1

@@ -9,10 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.places import End, Places, descriptors, hostile, opened, resident
+from tests.running import wait_for
 
+from panicdoor.commands import snapshot
 from panicdoor.messages import PART_MAX, Bug, Cancel, Hello, More, Output, Run
 from panicdoor.processes.place import BUGS_A_MINUTE
 
+WARM = 9  # times, after which all has been done that is done for the first time
+GROWTH_MAX = 1024  # KiB, in forty times: each would take more if it kept anything
 EPOCH = 99  # the monitor's, whom these tests play
 CONTROL = "".join(chr(code) for code in (*range(10), *range(11, 32), 127))
 
@@ -228,3 +232,43 @@ def test_what_finds_no_room_is_lost_and_it_goes_on(places: Places, worker: End) 
     worker.waiting()
     assert alive(worker)
     assert places.lives("worker1")
+
+
+def has_read(pid: int) -> int:
+    """Return how many bytes a process has read, since it began."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+def test_an_observer_keeps_what_triage_compares_with(places: Places) -> None:
+    pids = [places.fill(name) for name in ("observer", "worker1")]
+    for name in ("observer", "worker1"):
+        places.end("monitor", name).hear(Hello)
+    before = [has_read(pid) for pid in pids]
+    for _ in range(2):
+        now = has_read(pids[0])
+        wait_for(lambda now=now: has_read(pids[0]) > now, 3 * snapshot.KEEP_S)  # type: ignore[misc]
+    assert has_read(pids[1]) == before[1]
+
+
+def answer(end: End, number: int, *words: str) -> str:
+    """Return a whole answer, taken part by part."""
+    end.say(run(number, *words))
+    said = end.hear(Output, id=number)
+    text = said.text
+    while not said.end:
+        end.say(More(number, EPOCH))
+        said = end.hear(Output, id=number)
+        text += said.text
+    assert said.code == 0
+    return text
+
+
+def test_looking_again_and_again_takes_no_more_memory(places: Places) -> None:
+    pid = places.fill("observer")
+    end = places.end("monitor", "observer")
+    end.hear(Hello)
+    for number in range(50):
+        assert answer(end, number, "triage", *["--json"] * (number % 2))
+        if number == WARM:
+            before = resident(pid)
+    assert resident(pid) - before < GROWTH_MAX

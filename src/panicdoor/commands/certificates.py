@@ -135,7 +135,7 @@ class _Walk:
 def _read(report: Report, seen: dict[bytes, Dated], path: str) -> None:
     """Add the certificates of one file; what is no file, or nothing of the kind, adds nothing."""
     try:
-        if os.path.realpath(path).startswith(_TRUST) or not stat.S_ISREG(os.stat(path).st_mode):
+        if _is_trusted(path) or not stat.S_ISREG(os.stat(path).st_mode):
             return
         data = reading.read(path, FILE_BYTES)
     except OSError:
@@ -151,6 +151,15 @@ def _read(report: Report, seen: dict[bytes, Dated], path: str) -> None:
                 seen[block] = Dated(x509.parse(block), path)
     except CertificateError as error:
         report.broken.append(f"{path}: {error}")
+
+
+def _is_trusted(path: str) -> bool:
+    """Return whether a file is a link into a store of trust: most of /etc/ssl/certs is."""
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return False
+    return target.startswith(_TRUST) or os.path.realpath(path).startswith(_TRUST)
 
 
 def wrong(report: Report) -> Iterator[str]:

@@ -80,34 +80,39 @@ class Before(NamedTuple):
     """The first look: of each pid its start, ticks and state, and when that was."""
 
     processes: Mapping[int, tuple[int, int, str, float]]
-    more: int
     forks: int
     at: float
 
 
-def begin() -> Before:
-    """Take the first look, so that several commands can wait at once. Raises CommandError."""
+def once(most: int = ROWS_MAX) -> tuple[Report, Before]:
+    """Take the first look: 30 microseconds for each process. Raises CommandError.
+
+    The report knows no cpu, no forks, and nobody stuck or uncollected: it takes two looks to know.
+    """
     began = time.monotonic()
     try:
         forks = pressure.work().forks
-        found, more = tasks.pids()
     except OSError as error:
         raise CommandError(f"/proc does not answer: {error.strerror}") from error
-    first = {s.pid: (s.started, s.ticks, s.state, time.monotonic()) for s in tasks.stats(found)}
-    return Before(first, more, forks, began)
+    tally = _Tally(None, "")
+    report = _report(tally, most, _groups(), 0.0)
+    return report, Before(tally.seen, forks, began)
 
 
 def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> Report:
-    """Look at all processes again, 0.2 s after `before`; 50 microseconds for each, both times.
+    """Look at all processes again, 0.2 s after `before`; 30 microseconds for each, both times.
 
     With `name` only processes of that name are `shown`. Raises CommandError.
     """
-    before = before or begin()
+    before = before or once(1)[1]
     groups = _groups()
     time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
-    tally = _Tally(before.processes, name)
-    shown = heapq.nlargest(most, tally.watch(), key=_worst)
     forks = (pressure.work().forks - before.forks) / (time.monotonic() - before.at)
+    return _report(_Tally(before.processes, name), most, groups, forks)
+
+
+def _report(tally: "_Tally", most: int, groups: tuple[cgroups.Limit, ...], forks: float) -> Report:
+    shown = heapq.nlargest(most, tally.watch(), key=_worst)
     return Report(
         tally.states,
         tally.states.total(),
@@ -115,7 +120,7 @@ def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> 
         _limit(),
         forks,
         tuple(shown),
-        before.more + tally.wanted - len(shown),
+        tally.more + tally.wanted - len(shown),
         tuple(tally.stuck),
         tally.stuck_count,
         dict(tally.uncollected.most_common(NAMED_MAX)),
@@ -129,9 +134,11 @@ def _worst(process: Process) -> tuple[bool, float, int]:
 
 
 class _Tally:
-    """The second look, counted while it goes on, so that it need not be kept."""
+    """One look, counted while it goes on; the second compares with what the first has `seen`."""
 
-    def __init__(self, first: Mapping[int, tuple[int, int, str, float]], name: str) -> None:
+    def __init__(self, first: Mapping[int, tuple[int, int, str, float]] | None, name: str) -> None:
+        self.seen: dict[int, tuple[int, int, str, float]] = {}
+        self.more = 0
         self.states: Counter[str] = Counter()
         self.users: Counter[int] = Counter()
         self.uncollected: Counter[int] = Counter()
@@ -144,7 +151,8 @@ class _Tally:
         self._own = os.getpid()  # it has looked at all the others just now: no news
 
     def watch(self) -> Iterator[Process]:
-        for stat in tasks.stats(tasks.pids()[0]):
+        found, self.more = tasks.pids()
+        for stat in tasks.stats(found):
             process = self._compare(stat)
             self.states[stat.state] += 1
             self.threads += stat.threads
@@ -158,6 +166,9 @@ class _Tally:
                 yield process
 
     def _compare(self, stat: tasks.Stat) -> Process:
+        if self._first is None:
+            self.seen[stat.pid] = stat.started, stat.ticks, stat.state, time.monotonic()
+            return Process(stat, 0.0, False)
         started, ticks, state, at = self._first.get(stat.pid, (-1, 0, "", 0.0))
         same = started == stat.started
         if same and state == stat.state == "Z":

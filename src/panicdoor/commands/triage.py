@@ -51,6 +51,7 @@ NOTHING: Final = "NOTHING WRONG HERE that I can see."
 MOUNTS_SHOWN: Final = 3
 
 _INDENT: Final = " " * 11  # where the text of a finding goes on
+_BLANK: Final = "\xa0"  # escaped wherever it comes from outside
 _TABLE: Final = (("", 8), ("now", 10), ("normal", 8))  # three times beside each other
 RULES: Final = (rules_memory, rules_disks, rules_services)  # imported, and so in findings.RULES
 
@@ -72,10 +73,11 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     first finding explains it; `type:` is the command that shows more. Then some numbers with their
     normal range. CLEARED was looked at and is fine. UNKNOWN could not be looked at, and why.
 
-    It takes 0.3 seconds, and two on a host in trouble. It starts nothing, asks no network, and
-    reads from memory: file systems over a network are not asked at all, and those that may need
-    their disk, and certificates, only while no disk looks as if it might hang. Rates are measured
-    over 0.2 seconds. It connects to this host's own ssh, to see whether that says its name.
+    It takes less than 0.3 seconds, and two at most on a host in trouble. It starts nothing, asks no
+    network, and reads from memory: file systems over a network are not asked at all, and those that
+    may need their disk, and certificates, only while no disk looks as if it might hang. Rates are
+    of the last seconds, and of 0.2 where this door has just begun to look. It connects to this
+    host's own ssh, to see whether that says its name.
 
     With --json: name, now, up (seconds), synchronised, seconds (that looking took), findings
     (number, severity, area, rule, text, because (a number, or null), next (command lines), actions
@@ -97,20 +99,22 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
         yield from document(_document(context, seen, _judge(seen), now, kept))
         return
     name = cut(escape_line(context.manual.name), NAME_MAX)
-    yield f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    header = f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    yield header
     seen = snapshot.look()
-    yield f"  read in {seen.seconds:.1f} s\n"
+    took = f"  read in {seen.seconds:.2f} s"
+    yield f"{took if len(header + took) <= WIDTH else ''}\n"
     yield from lines_as_parts(lines(seen, _judge(seen)))
 
 
 def _kept(kept: kernel_clock.Discipline | None) -> str:
     if kept is None:
         return ""
-    return " (ntp ok)" if kept.synchronised else " (not synchronised)"
+    return " (ntp ok)" if kept.synchronised else " (no ntp)"
 
 
 def _judge(seen: Snapshot) -> Verdict:
-    return judge(seen.reports, seen.missing)
+    return judge(seen.reports, seen.missing, seen.partial)
 
 
 def lines(seen: Snapshot, verdict: Verdict) -> Iterator[str]:
@@ -142,16 +146,17 @@ def _findings(found: Sequence[Judged], room: int) -> Iterator[str]:
 
 
 def _finding(judged: Judged) -> list[str]:
-    area = judged.rule.area
     text = judged.finding.text
     if judged.because is not None:
         text += f": see {judged.because}"
     shows = [line for line in judged.finding.next if can_run(line)][:1]
-    text += "".join(f"; type: {line}" for line in shows)
-    first = f"{judged.number} {judged.severity.name:<8} {area:<8} "
-    made = wrap(escape_line(text), WIDTH, initial_indent=first, subsequent_indent=_INDENT)
+    tail = "".join(escape_line(f"; type: {line}") for line in shows)
+    # What is to be typed stays on one line: only its first blank is one to wrap(3).
+    whole = escape_line(text) + tail.replace(" ", _BLANK).replace(_BLANK, " ", 1)
+    first = f"{judged.number} {judged.severity.name:<8} {judged.rule.area:<8} "
+    made = wrap(whole, WIDTH, initial_indent=first, subsequent_indent=_INDENT) or [first]
+    made = [line.replace(_BLANK, " ") for line in made]
     if len(made) > FINDING_LINES:
-        tail = "".join(f"; type: {line}" for line in shows)
         last = cut(made[FINDING_LINES - 1], WIDTH - len(tail) - 1)
         made = [*made[: FINDING_LINES - 1], f"{last.rstrip()}~{tail}"[:WIDTH]]
     return [f"{line}\n" for line in made]

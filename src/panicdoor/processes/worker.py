@@ -2,13 +2,15 @@
 
 It is given an errand (Run), says one part, and waits until more is wanted or nobody waits any
 more. The monitor has a deadline for each part and has this process replaced when one is missed.
-What its predecessor was told to run it leaves: somebody has been told that it ended.
+What its predecessor was told to run it leaves: somebody has been told that it ended. While nobody
+asks it anything, the observer keeps what `triage` compares with.
 """
 
 import time
 from collections.abc import Generator
 
-from panicdoor.commands.registry import Context, find
+from panicdoor.commands import snapshot
+from panicdoor.commands.registry import Context, Where, find
 from panicdoor.errors import CommandError
 from panicdoor.messages import PART_MAX, Cancel, More, Output, Run
 from panicdoor.printable import escape
@@ -24,6 +26,8 @@ def run(place: Place) -> None:
     place.on(More, worker.more)
     place.on(Cancel, worker.cancel)
     place.give_up_rights()
+    if Where(place.role.name) is Where.OBSERVER:
+        place.loop.call_soon(worker.keep)
     place.serve()
 
 
@@ -36,6 +40,11 @@ class Worker:
         self._errand: tuple[int, int] | None = None
         self._parts: Generator[str, None, None] | None = None
         self._rest = ""
+
+    def keep(self) -> None:
+        """Take the counters that the next look compares with, now and every few seconds."""
+        snapshot.COUNTS.keep()
+        self._place.loop.call_later(snapshot.KEEP_S, self.keep)
 
     def start(self, message: Run, _: str) -> None:
         """Begin an errand, unless nobody waits for it any more. A new one ends the old one."""

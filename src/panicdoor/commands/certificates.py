@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -172,7 +173,25 @@ def _when(days: float) -> str:
     )
 
 
-@command(level=Level.OBSERVE, where=Where.WORKER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .now date: this host's clock
+    .certificates[].ends date: until when it is valid
+    .certificates[].begins date: from when on
+    .certificates[].days number: days that are left, less than 0 where it has ended
+    .certificates[].names[] text: whom it is for
+    .certificates[].file text?: the first file it was found in; null for this door's own
+    .broken[] text: a file that could not be understood, and why
+    .files int: how many were read
+    .stores int: how many of them hold certificates that are trusted
+    .left_out int: certificates that are not shown
+    .cut bool: whether there were too many files to look at all
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
 def certificates(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show which certificates end soon.
 
@@ -181,9 +200,6 @@ def certificates(context: Context, *, json: bool = False) -> Iterator[str]:
     is named before it is read, as a disk may not answer. Stores of trusted certificates are counted
     and left out. Nothing is verified: this is a calendar, by this host's clock, which may be wrong.
     Normal: more than 14 days left.
-
-    With --json: findings (sentences), now, certificates (ends, begins, days, names, file), broken
-    (sentences), files, stores, left_out, cut (true where there were too many files to read).
 
     Arguments:
         json: print one JSON object, with up to 100 certificates

@@ -53,7 +53,10 @@ class Manual:
         self._help = {name: explain(entry) for name, entry in stock.commands.items()}
         self._help[""] = listing(stock.commands.values())
         described = {name: data.command(entry) for name, entry in stock.commands.items()}
-        self._help_json = {name: f"{dumps(entry)}\n" for name, entry in described.items()}
+        self._help_json = {
+            name: f"{dumps({**entry, 'fields': data.fields(stock.commands[name])})}\n"
+            for name, entry in described.items()
+        }
         self._help_json[""] = f"{dumps({'commands': list(described.values())})}\n"
         for level in Level:
             if here := stock.level(level):

@@ -101,6 +101,10 @@ class Manual(Protocol):
         """The door's public key, as `SHA256:...`."""
 
     @property
+    def certificate(self) -> bytes:
+        """What the door shows to clients of TLS, in DER; empty where it shows nothing."""
+
+    @property
     def ways(self) -> frozenset[str]:
         """The ways in that this door has: `telnet`, `nc`, `http`, `tls`, `udp`, ..."""
 

@@ -35,6 +35,7 @@ class Manual:
         stock = Stock(facts, dict(commands), ways)
         self.name: Final = facts.name
         self.fingerprint: Final = facts.fingerprint
+        self.certificate: Final = facts.certificate
         self.ways: Final = ways
         self._greeting = Template(screens.greeting(stock))
         self._screens = {

@@ -293,7 +293,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         ... processes, ... tasks of ..., ... forks/s
         by state: ...
         tasks by user: ...
-        ...PID ... PPID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
+        ...PID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
         > processes 1
         1 (...)
           state     ...
@@ -350,7 +350,6 @@ def _lines(report: Report) -> Iterator[str]:
 
 _COLUMNS: Final = (
     Column("PID", right=True),
-    Column("PPID", right=True),
     Column("USER", least=8),
     Column("S"),
     Column("THR", right=True),
@@ -368,7 +367,6 @@ def _rows(shown: Sequence[Process]) -> Iterator[tuple[str, ...]]:
         status = tasks.status(stat.pid)
         yield (
             str(stat.pid),
-            str(stat.parent),
             "?" if status is None else users.get(status.uid, str(status.uid)),
             stat.state,
             str(stat.threads),

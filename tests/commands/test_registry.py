@@ -1,6 +1,7 @@
 """The registry: signatures and docstrings in, commands out, and words bound to arguments."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def thaw_out(
     yield unit
 
 
-def made(**options: bool) -> Command:
+def made(**options: Any) -> Command:
     command(level=Level.RECOVER, where=Where.WORKER, undo="freeze", **options)(thaw_out)
     return registry.COMMANDS["thaw-out"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from panicdoor.commands.clock import moment
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     WIDTH,
@@ -118,7 +119,30 @@ def boots(data: bytes, since: float) -> list[Boot]:
     return found[::-1]
 
 
-@command(level=Level.OBSERVE, where=Where.WORKER)
+_FIELDS: Final = fields(
+    """
+    .since time: how far was looked back
+    .now time: this host's clock
+    .packages[].at time: when
+    .packages[].kind text: install, upgrade, remove, or run (of a program such as apt)
+    .packages[].package text: its name, empty for a run
+    .packages[].detail text: the versions; of a run the command line, and who asked for it
+    .files[].path text: a file below /etc
+    .files[].at time: when it was changed
+    .boots[].at time: when the host was started
+    .boots[].clean bool?: whether it was shut down before; null where nobody wrote it down
+    .units[].name text: a unit that systemd started
+    .units[].at time: when
+    .silent[] text: a source that is not there
+    .left_out.packages int: changes that are not shown
+    .left_out.files int: files that are not shown
+    .left_out.units int: units that are not shown
+    .cut bool: whether /etc was too large to be looked through
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
 def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iterator[str]:
     """Show what changed on this host lately.
 
@@ -128,10 +152,6 @@ def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iter
     units that systemd started. What nobody writes down is not here: programs copied by hand,
     settings of the kernel, rules of a firewall. Each file is named before it is read, as a disk may
     not answer.
-
-    With --json: since and now (seconds since 1970), packages (at, kind, package, detail), files
-    (path, at), boots (at, clean: null where it is not known), units (name, at), silent (sources
-    that are not there), left_out, cut (true where /etc was too large to be looked through).
 
     Arguments:
         hours: how far to look back

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     WIDTH,
@@ -120,7 +121,29 @@ def wrong(report: Report) -> Iterator[str]:
         yield f"{program} crashed {count} times in the last {duration(STORM_S)}"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .classes[].name text: of a class of messages
+    .classes[].rank int: how bad it is, 1 is the worst
+    .classes[].meaning text: in words
+    .classes[].count int: messages of it that are still there
+    .classes[].recent int: those of the last hour
+    .classes[].first seconds: since the first
+    .classes[].last seconds: since the last
+    .messages[].class text: its class
+    .messages[].ago seconds: since it was said, not counting time asleep
+    .messages[].level int: as in syslog, 0 is the worst and 7 for debugging
+    .messages[].text text: the message, cut after 400 characters
+    .storms.* int: by program, crashes in ten minutes where there were many
+    .lost int: messages that were overwritten while they were read
+    .whole bool: false where there were too many to read all
+    .left_out int: messages that are not shown
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def kernel(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show what the kernel has complained of.
 
@@ -129,10 +152,6 @@ def kernel(context: Context, *, json: bool = False) -> Iterator[str]:
     lockups, forks refused, connections dropped; and programs that crash again and again. Then each
     class with its count, and the newest messages. Normal is none. Programs can write among the
     kernel's messages; what they wrote is not shown. Ages do not count time asleep.
-
-    With --json: findings (sentences), classes (name, rank from 1, meaning, count, recent, and
-    first and last in seconds ago), messages (class, ago, level as in syslog, text), storms
-    (crashes by program), lost, whole (false where reading ended early), left_out.
 
     Arguments:
         json: print one JSON object, with the newest 200 messages

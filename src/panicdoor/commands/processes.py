@@ -1,8 +1,6 @@
 """The command `processes`: what runs, what is stuck, what was never collected.
 
-Reading a process's command line may wait for ever (see kernel.tasks). The observer is one process
-and has no second thread, so everything else is said first, in parts of its own, then the pid whose
-command line comes next, and only then is it read. Whoever sees no more knows who is stuck.
+What may wait for ever comes last: see `one_process`.
 """
 
 import heapq
@@ -13,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from panicdoor.commands.registry import Context, Level, Where, command, parts
+from panicdoor.commands.fields import fields
+from panicdoor.commands.one_process import command_lines, one
+from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
     Json,
@@ -34,7 +34,6 @@ from panicdoor.printable import escape_line
 ROWS_SHOWN: Final = 15  # on a screen
 ROWS_MAX: Final = 500  # processes in JSON
 NAMED_MAX: Final = 5  # processes that a finding names
-COMMANDS_MAX: Final = 10  # command lines that are read
 INTERVAL_S: Final = 0.2  # seconds between two looks at each process
 
 TASKS_HIGH: Final = 80.0  # percent of what the kernel, or a group, allows
@@ -237,7 +236,53 @@ def _busiest(users: Mapping[int, int]) -> str:
     )
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .states.* int: processes, by the letter of their state
+    .threads int: all tasks
+    .limit int: how many tasks the kernel allows
+    .forks number: new processes a second
+    .users.* int: tasks, by uid
+    .processes[].pid int: of a process, the worst first
+    .processes[].name text: 15 characters
+    .processes[].state text: R runs, S sleeps, D waits in the kernel, Z is dead, T is stopped
+    .processes[].parent int: a pid
+    .processes[].uid int?: its real user; null where it has ended meanwhile
+    .processes[].threads int: how many it has
+    .processes[].cpu percent: of one processor
+    .processes[].rss bytes: in memory, what is shared included
+    .processes[].age seconds: since it was started
+    .processes[].stuck bool: whether it was in state D twice and did nothing between
+    .processes[].waits_in text: the function of the kernel it waits in, or empty
+    .left_out int: processes that are not shown
+    .process object: alone, where WHICH is a pid; its command line is not in it
+    .process.pid int: as it was asked for
+    .process.name text: 15 characters
+    .process.state text: as above
+    .process.parent int: a pid
+    .process.tty int: the device number of its terminal, 0 for none
+    .process.kernel bool: whether it is a thread of the kernel
+    .process.ticks int: processor time since it was started, in 1/100 s
+    .process.threads int: how many it has
+    .process.started int: when, in 1/100 s since boot
+    .process.rss bytes: in memory, what is shared included
+    .process.cpu percent: of one processor
+    .process.status object?: what only its status says; null where it has ended meanwhile
+    .process.status.name text: its name, as the kernel escapes it
+    .process.status.uid int: its real user
+    .process.status.rss bytes?: as above; null for a thread of the kernel
+    .process.status.anonymous bytes?: its own memory
+    .process.status.swapped bytes?: in swap
+    .process.status.tracer int: who debugs it, 0 for nobody
+    .process.status.voluntary_switches int: how often it had nothing to do
+    .process.status.forced_switches int: how often it was interrupted
+    .process.facts.* text: what `processes PID` says, in words
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def processes(context: Context, which: str = "", *, json: bool = False) -> Iterator[str]:
     """Show what runs, what is stuck, or one in detail.
 
@@ -250,11 +295,6 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
     last, each after a line that says whom it is asked of: a process that hangs may hold the lock
     that this needs. Where nothing more comes, the process named last is the one that hangs.
 
-    With --json: findings (sentences), states (processes by letter), threads, limit, forks (per
-    second), users (threads by uid), processes (pid, name, state, parent, uid, threads, cpu, rss,
-    age, stuck, waits_in), left_out. With a pid: its stat (ticks are 1/100 s), cpu, status, and
-    facts (sentences). Command lines are in neither.
-
     Arguments:
         which: a pid or a name
         json: print one JSON object, with up to 500 processes
@@ -264,7 +304,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         ... processes, ... tasks of ..., ... forks/s
         by state: ...
         tasks by user: ...
-        ...PID ... PPID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
+        ...PID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
         > processes 1
         1 (...)
           state     ...
@@ -274,7 +314,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
           command   ...
     """
     if which.isdecimal():
-        yield from _one(int(which[: len(str(1 << 32))]), json)
+        yield from one(int(which[: len(str(1 << 32))]), json)
         return
     name = _named(which)
     report = look(name=name)
@@ -285,7 +325,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         return
     yield from lines_as_parts(_lines(report))
     if which:
-        yield from _commands([process.stat for process in report.shown])
+        yield from command_lines([process.stat for process in report.shown])
 
 
 def _named(which: str) -> str:
@@ -321,7 +361,6 @@ def _lines(report: Report) -> Iterator[str]:
 
 _COLUMNS: Final = (
     Column("PID", right=True),
-    Column("PPID", right=True),
     Column("USER", least=8),
     Column("S"),
     Column("THR", right=True),
@@ -339,7 +378,6 @@ def _rows(shown: Sequence[Process]) -> Iterator[tuple[str, ...]]:
         status = tasks.status(stat.pid)
         yield (
             str(stat.pid),
-            str(stat.parent),
             "?" if status is None else users.get(status.uid, str(status.uid)),
             stat.state,
             str(stat.threads),
@@ -380,83 +418,3 @@ def _document(report: Report) -> Json:
         "processes": shown,
         "left_out": report.more,
     }
-
-
-def _one(pid: int, json: bool) -> Iterator[str]:
-    first = tasks.stat(pid)
-    if first is None:
-        raise CommandError(f"no process has the pid {pid} now")
-    began = time.monotonic()
-    time.sleep(INTERVAL_S)
-    stat = tasks.stat(pid)
-    if stat is None or stat.started != first.started:
-        raise CommandError(f"the process {pid} has just ended")
-    cpu = 100 * (stat.ticks - first.ticks) / tasks.HZ / (time.monotonic() - began)
-    facts = _facts(stat, cpu)
-    if json:
-        status = tasks.status(pid)
-        said: Json = {
-            **stat._asdict(),
-            "cpu": round(cpu, 1),
-            "status": None if status is None else dict(status._asdict()),
-            "facts": dict(facts),
-        }
-        yield from document(said)
-        return
-    yield f"{pid} ({escape_line(stat.name)})\n"
-    yield from lines_as_parts(f"  {name:<9} {escape_line(text)}\n" for name, text in facts.items())
-    yield from _commands([stat])
-
-
-def _facts(stat: tasks.Stat, cpu: float) -> dict[str, str]:
-    status = tasks.status(stat.pid)
-    parent = tasks.stat(stat.parent)
-    threads, more = tasks.threads(stat.pid)
-    states = Counter(thread.state for thread in threads).most_common()
-    stuck = [
-        f"{thread.pid} in {tasks.waits_in(thread.pid) or '?'}"
-        for thread in threads
-        if thread.state == "D"
-    ]
-    facts = {
-        "state": f"{stat.state}, waits in {tasks.waits_in(stat.pid) or 'nothing'}",
-        "parent": f"{stat.parent} ({parent.name if parent else '-'})",
-        "threads": f"{stat.threads}: {', '.join(f'{n} {state}' for state, n in states)}"
-        + (" and more" if more else ""),
-        "cpu": f"{percent(cpu)} now, {duration(stat.ticks / tasks.HZ)} in all",
-        "age": duration(tasks.age(stat.started)),
-        "group": tasks.group(stat.pid) or "-",
-    }
-    if stuck:
-        facts["stuck"] = ", ".join(stuck[:NAMED_MAX])
-    if status is not None:
-        score = tasks.oom_score(stat.pid)
-        facts["user"] = f"{accounts.user(status.uid)} ({status.uid})"
-        facts["memory"] = (
-            f"{size(status.rss or 0)} RSS, {size(status.anonymous or 0)} its own, "
-            f"{size(status.swapped or 0)} in swap; OOM score {'?' if score is None else score}"
-        )
-        if status.tracer:
-            facts["traced"] = f"by {status.tracer}"
-    return facts
-
-
-def _commands(found: Sequence[tasks.Stat]) -> Iterator[str]:
-    """Yield the command lines, each after its pid: a part that is not followed tells who hangs."""
-    yield "Command lines; a process that does not answer is stuck, and ends this list:\n"
-    calm_first = sorted(found, key=lambda stat: stat.state == "D")
-    for stat in calm_first[:COMMANDS_MAX]:
-        if stat.kernel:
-            continue
-        yield f"asking {stat.pid} ({escape_line(stat.name)}) ...\n"
-        line = tasks.command_line(stat.pid)
-        program = tasks.program(stat.pid)
-        yield from parts(
-            f"  command   {_shown(line)}\n"
-            + (f"  program   {_shown(program)}\n" if program else "")
-        )
-    yield from left_out(len(found) - COMMANDS_MAX, "command lines")
-
-
-def _shown(text: str | None) -> str:
-    return "may not be read" if text is None else escape_line(text) or "is empty"

@@ -29,6 +29,7 @@ from functools import total_ordering
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from panicdoor import words as grammar
+from panicdoor.commands.fields import Field
 from panicdoor.errors import CommandError
 from panicdoor.messages import PART_MAX
 from panicdoor.printable import escape_line
@@ -98,6 +99,10 @@ class Manual(Protocol):
     @property
     def fingerprint(self) -> str:
         """The door's public key, as `SHA256:...`."""
+
+    @property
+    def certificate(self) -> bytes:
+        """What the door shows to clients of TLS, in DER; empty where it shows nothing."""
 
     @property
     def ways(self) -> frozenset[str]:
@@ -188,6 +193,7 @@ class Command:
     makes_root: bool
     verbatim: bool
     run: Callable[..., Iterator[str]]
+    fields: tuple[Field, ...] = ()  # of its JSON
 
     @property
     def usage(self) -> str:
@@ -281,12 +287,19 @@ Function = TypeVar("Function", bound=Callable[..., Iterator[str]])
 
 
 def command(
-    *, level: Level, where: Where, undo: str = "", makes_root: bool = False, verbatim: bool = False
+    *,
+    level: Level,
+    where: Where,
+    undo: str = "",
+    makes_root: bool = False,
+    verbatim: bool = False,
+    fields: tuple[Field, ...] = (),
 ) -> Callable[[Function], Function]:
     """Put the decorated function into COMMANDS.
 
     `undo` is the line that takes it back. `verbatim` says that its rest is another command's line,
-    whose flags are not its own. Raises TypeError, which stops the import, on a hole in the manual.
+    whose flags are not its own. `fields` are those of its JSON. Raises TypeError, which stops the
+    import, on a hole in the manual.
     """
 
     def register(function: Function) -> Function:
@@ -297,7 +310,7 @@ def command(
         arguments = _arguments(name, function, described)
         made = Command(
             name, level, where, summary, manual, arguments, examples, undo, makes_root,
-            verbatim, function,
+            verbatim, function, fields,
         )  # fmt: skip
         for example in examples:
             typed = grammar.parse(example.line)

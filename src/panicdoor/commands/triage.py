@@ -21,6 +21,7 @@ from panicdoor.commands import (
     sockets,
 )
 from panicdoor.commands.disk_tables import AWAIT_MS, milliseconds
+from panicdoor.commands.fields import fields
 from panicdoor.commands.findings import Action, Judged, Verdict, can_run, judge
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.sections import Room, Tasks
@@ -64,7 +65,36 @@ class Vital(NamedTuple):
     normal: str
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .name text: the door's name
+    .now text: the door's clock
+    .up seconds: since the host was started
+    .synchronised bool?: whether somebody keeps the clock; null where the kernel does not say
+    .seconds seconds: that looking took
+    .findings[].number int: counted from 1, worst first
+    .findings[].severity text: CRITICAL, BROKEN or WARN
+    .findings[].area text: such as memory
+    .findings[].rule text: that found it
+    .findings[].text text: what is wrong
+    .findings[].because int?: the number of the finding that explains it
+    .findings[].next[] text: a command that shows more
+    .findings[].actions[].line text: a command that may help
+    .findings[].actions[].effect text: what it does
+    .findings[].actions[].undo text: what takes it back, or empty
+    .findings[].normal text: what would be normal
+    .findings[].source text: who says so
+    .vitals[].name text: of a number that is always told
+    .vitals[].now text: what it is, with its unit
+    .vitals[].normal text: its normal range
+    .cleared[] text: an area that was looked at and is fine
+    .unknown[].what text: what could not be looked at
+    .unknown[].why text: and why
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show what is wrong with this host, on one screen.
 
@@ -78,11 +108,6 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     may need their disk, and certificates, only while no disk looks as if it might hang. Rates are
     of the last seconds, and of 0.2 where this door has just begun to look. It connects to this
     host's own ssh, to see whether that says its name.
-
-    With --json: name, now, up (seconds), synchronised, seconds (that looking took), findings
-    (number, severity, area, rule, text, because (a number, or null), next (command lines), actions
-    (line, effect, undo), normal, source), vitals (name, now, normal), cleared (areas), unknown
-    (what, why).
 
     Arguments:
         json: print one JSON object

@@ -35,6 +35,11 @@ ARGUMENT_KEYS: Final = (
     ("default", "what is taken then"),
     ("rest", "true where it takes all the words that are left"),
 )
+FIELD_KEYS: Final = (
+    ("path", "where it is, as jq(1) takes it"),
+    ("kind", "what it is, one of the table below, with a `?` where it may be null"),
+    ("about", "what it means"),
+)
 
 
 def door(stock: Stock) -> dict[str, Any]:
@@ -75,3 +80,8 @@ def command(entry: Command) -> dict[str, Any]:
             for argument in entry.arguments
         ],
     }
+
+
+def fields(entry: Command) -> list[dict[str, str]]:
+    """Return what is known of a command's JSON."""
+    return [field._asdict() for field in entry.fields]

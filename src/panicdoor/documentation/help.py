@@ -60,6 +60,8 @@ def explain(command: Command, examples: bool = True) -> str:
         lines += ["", *prose(command.manual, "  ")[:-1]]
     if command.arguments:
         lines += ["", *columns([(a.shown, a.about) for a in command.arguments])]
+    if command.fields:
+        lines += wrap(f"What is in the JSON: help {command.name} --json", "  ")
     if examples and command.examples:
         lines += ["", "  For example (... is text left out):"]
         for example in command.examples:

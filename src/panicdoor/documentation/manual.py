@@ -35,6 +35,7 @@ class Manual:
         stock = Stock(facts, dict(commands), ways)
         self.name: Final = facts.name
         self.fingerprint: Final = facts.fingerprint
+        self.certificate: Final = facts.certificate
         self.ways: Final = ways
         self._greeting = Template(screens.greeting(stock))
         self._screens = {
@@ -53,7 +54,10 @@ class Manual:
         self._help = {name: explain(entry) for name, entry in stock.commands.items()}
         self._help[""] = listing(stock.commands.values())
         described = {name: data.command(entry) for name, entry in stock.commands.items()}
-        self._help_json = {name: f"{dumps(entry)}\n" for name, entry in described.items()}
+        self._help_json = {
+            name: f"{dumps({**entry, 'fields': data.fields(stock.commands[name])})}\n"
+            for name, entry in described.items()
+        }
         self._help_json[""] = f"{dumps({'commands': list(described.values())})}\n"
         for level in Level:
             if here := stock.level(level):

@@ -24,7 +24,7 @@ from panicdoor.config import USER, USERADD, Door, check_commands, check_principa
 from panicdoor.documentation.facts import Facts
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import ConfigError
-from panicdoor.kernel import confine, libc, process, sockets
+from panicdoor.kernel import confine, libc, process, sockets, x509
 from panicdoor.orders.signers import NOBODY, Signers
 from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.processes import wires
@@ -52,8 +52,8 @@ def open_door(directory: Path, demo: bool) -> World:
         _check_owner(directory)
         signers = _signers(directory)
         door = _configuration(directory, signers)
-        fingerprint = _check_keys(directory)
-        manual = _manual(door, fingerprint)
+        fingerprint, certificate = _check_keys(directory)
+        manual = _manual(door, fingerprint, certificate)
         public = directory / "identity.pub"
         host_key = keys.parse_public_key(public.read_bytes(), str(public))
         user = _user(demo)
@@ -154,20 +154,25 @@ def _configuration(directory: Path, signers: Signers) -> Door:
     return door
 
 
-def _manual(door: Door, fingerprint: str) -> Manual:
+def _manual(door: Door, fingerprint: str, certificate: bytes) -> Manual:
     """Prepare the documentation: once, so that all processes share it."""
-    facts = Facts(door.name, door.fleet, door.contact, door.elsewhere, fingerprint, __version__)
+    facts = Facts(
+        door.name, door.fleet, door.contact, door.elsewhere, fingerprint, __version__, certificate
+    )
     return Manual(facts, COMMANDS)
 
 
-def _check_keys(directory: Path) -> str:
-    """Have a short-lived child read the secrets; return the fingerprint that it found right."""
+def _check_keys(directory: Path) -> tuple[str, bytes]:
+    """Have a short-lived child read the secrets, and say what may be known of them.
+
+    Returns the fingerprint that it found right, and the certificate in DER. Raises ConfigError.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reader)
-            os.write(writer, _examine(directory).encode("utf-8", "replace")[:4096])
+            os.write(writer, _examine(directory).encode("utf-8", "replace"))
         finally:
             os._exit(0)
     os.close(writer)
@@ -176,11 +181,12 @@ def _check_keys(directory: Path) -> str:
     os.waitpid(pid, 0)
     if not verdict.startswith("SHA256:"):
         raise ConfigError(verdict or f"{directory}: the keys could not be checked")
-    return verdict
+    fingerprint, _, certificate = verdict.partition(" ")
+    return fingerprint, bytes.fromhex(certificate)
 
 
 def _examine(directory: Path) -> str:
-    """Return the identity's fingerprint, or one line that says what is wrong with which file."""
+    """Return the fingerprint and the certificate, or a line that says what is wrong with which."""
     file = directory
     try:
         for name in SECRETS.values():
@@ -188,14 +194,16 @@ def _examine(directory: Path) -> str:
             if stat.S_IMODE(file.stat().st_mode) & 0o077:
                 return f"{file}: others may read it; expected mode 0600"
         file = directory / "tls.pem"
-        keys.check_tls(file.read_bytes(), str(file))
+        pem = file.read_bytes()
+        keys.check_tls(pem, str(file))
         _check_certificate(file)
+        certificate = next(x509.pem_blocks(pem), b"")
         file = directory / "identity"
         identity = keys.identity_from(file.read_bytes(), str(file))
         file = directory / "identity.pub"
         public = file.read_text(encoding="ascii")
         keys.check_pair(identity, public, str(file), str(directory / "identity"))
-        return keys.fingerprint(public, str(file))
+        return f"{keys.fingerprint(public, str(file))} {certificate.hex()}"
     except ConfigError as error:
         return str(error)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the Tab key adds to a line that is being typed: names of commands, and flags."""
+"""What the Tab key adds to a line that is being typed: names of commands, options, values."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -40,9 +40,12 @@ def _candidates(earlier: list[str], start: str, commands: Mapping[str, Command])
     found = commands.get(earlier[0])
     if found is None:
         return []
+    options = {a.word: a for a in found.arguments if a.option}
+    last = options.get(earlier[-1])
+    if last is not None and last.kind != "bool":
+        return list(last.choices)
     if start.startswith("-"):
-        flags = [a.shown for a in found.arguments if a.kind == "bool"]
-        return [flag for flag in flags if flag not in earlier]
+        return [word for word in options if word not in earlier]
     return sorted(commands) if found.name in NAMES_OF and len(earlier) == 1 else []
 
 

@@ -6,13 +6,17 @@ It decides and does nothing itself. It yields what is to be done next and is sen
     Errand    have this run by an observer or a worker      is sent the Outcome of its first part
     Resume    have the errand say its next part             is sent the next Outcome
     Record    write this to the journal                     is sent None
+    Pause     wait, and until the client has taken all      is sent None
+
+A watch is an errand again and again: between two rounds it holds no process. `--follow` is one
+whose command goes on from where it stopped, and says nothing where nothing is new.
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from panicdoor.commands.registry import Context, Level, Where, call, find
+from panicdoor.commands.registry import WATCH, WATCH_S, Context, Level, Where, call, find
 from panicdoor.errors import CommandError
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
@@ -25,6 +29,7 @@ class Errand:
 
     where: Where
     words: tuple[str, ...]
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Outcome:
     text: str
     end: bool
     code: int
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,14 @@ class Record:
     fields: dict[str, str]
 
 
-Steps = Generator[Part | Errand | Resume | Record, Outcome | None, None]
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Seconds until the next round."""
+
+    seconds: float
+
+
+Steps = Generator[Part | Errand | Resume | Record | Pause, Outcome | None, None]
 
 NO_GRANTS: Final = Policy(())
 RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
@@ -64,7 +77,9 @@ def dispatch(
         return
     try:
         command = find(ask.words)
-        command.bind(ask.words[1:])
+        options = command.bind(ask.words[1:]).options
+        if "watch" in options and "follow" in options:
+            raise CommandError("it is either --watch or --follow")
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
@@ -76,7 +91,12 @@ def dispatch(
     if refused:
         yield Part(f"refused: {refused}\n", end=True, code=1)
     elif command.where in (Where.OBSERVER, Where.WORKER):
-        yield from _elsewhere(Errand(command.where, ask.words))
+        words = tuple(word for word in ask.words if word != WATCH)
+        errand = Errand(command.where, words)
+        if "watch" in options or "follow" in options:
+            yield from _again(errand, top="watch" in options)
+        else:
+            yield from _elsewhere(errand)
     else:
         yield from parts_of(call(context, ask.words))
 
@@ -88,3 +108,21 @@ def _elsewhere(errand: Errand) -> Steps:
         if outcome.end:
             return
         outcome = yield Resume()
+
+
+def _again(errand: Errand, top: bool) -> Steps:
+    """Have an errand run round after round, until one fails."""
+    while True:
+        first = top
+        outcome = yield errand
+        while outcome is not None and not outcome.end:
+            yield Part(outcome.text, top=first)
+            first = first and not outcome.text
+            outcome = yield Resume()
+        if outcome is None or outcome.code:
+            text, code = (outcome.text, outcome.code) if outcome else ("", 1)
+            yield Part(text, end=True, code=code, top=first)
+            return
+        yield Part(outcome.text, top=first)
+        errand = replace(errand, cursor=outcome.cursor)
+        yield Pause(WATCH_S)

@@ -1,22 +1,26 @@
-"""A terminal inside an ssh session: greeting, prompt, completion, and answers page by page.
+"""A terminal inside an ssh session: greeting, prompt, completion, pages, and watches.
 
 The line editor itself, with its history, is asyncssh's. What is printed here is printable ASCII,
-but for the colour of the prompt, where the terminal has colours and nobody asked for none.
+but for the colour of the prompt, where the terminal has colours and nobody asked for none, and for
+the screen that a watch draws anew, where the terminal is not dumb.
 """
 
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from panicdoor.commands.completion import complete
-from panicdoor.commands.registry import COMMANDS, Here
+from panicdoor.commands.registry import COMMANDS, WATCH, WATCH_S, Here
 from panicdoor.config import Door
+from panicdoor.processes.clock import now_text
 
 MORE: Final = "-- more: Space a page, Enter a line, a all, q enough --"
-ENDLESS: Final = frozenset({"--follow", "--watch"})  # answers that nobody wants to stop at a page
+ENDLESS: Final = frozenset({"--follow", WATCH})  # answers that nobody wants to stop at a page
+AHEAD_MAX: Final = 16 * 1024  # characters taken ahead at a page: whoever answers is then done
 HELD_MAX: Final = 64 * 1024  # characters that wait at the end of a page: some parts at most
 PAGED_MIN: Final = 3  # rows of a terminal; with fewer there is nothing to divide
 COLOURS: Final = {"observe": "32", "recover": "33", "defend": "31"}
 COLOURLESS: Final = frozenset({"", "dumb", "vt100", "vt102", "vt220"})
+DUMB: Final = frozenset({"", "dumb"})  # these cannot even be cleared
 
 _CTRL_C, _CTRL_D, _TAB = "\x03", "\x04", "\t"
 
@@ -57,12 +61,14 @@ class Console:
         self._who = who
         self._go_on = go_on
         self._stop = stop
-        self._held = ""
-        self._pages = self._running = self.entering = False
+        self._held = self._top = self._foot = ""
+        self._words: tuple[str, ...] = ()
+        self._pages = self._running = self._watching = self.entering = False
         self._room = 0
         width, height = chan.get_terminal_size()[:2]
         self.resize(width, height)
         colour = COLOURS.get(who.level, "")
+        self._clears = chan.get_terminal_type() not in DUMB
         plain = "NO_COLOR" in chan.get_environment() or chan.get_terminal_type() in COLOURLESS
         name = f"{who.principal or 'stranger'}@{door.name}"
         level = who.level or "public"
@@ -92,11 +98,38 @@ class Console:
         self._running = False
         self._chan.write(self._prompt)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether keys mean something by themselves, and are no line that is typed."""
+        return self.paging or self._watching
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is to be asked for until there is another page."""
+        return self.paging and len(self._held) >= AHEAD_MAX
+
     def begin(self, words: tuple[str, ...]) -> None:
         """A command is about to answer."""
         self._running = True
+        self._words = words
+        if WATCH in words and "--json" not in words and self._clears:
+            self._watching = True
+            self._take_keys()
         self._pages = self._height >= PAGED_MIN and ENDLESS.isdisjoint(words)
         self._room = self._height - 1
+
+    def top(self) -> None:
+        """A round of a watch begins."""
+        if "--json" in self._words:
+            return
+        line = heading(self._words, f"; every {WATCH_S:.0f} s, Ctrl-C ends it")
+        if self._watching:
+            self._held = ""
+            self._room = self._height - 1
+            self._foot = line
+            self._top = f"\x1b[H\x1b[2J{self._last_row(line)}\x1b[H"
+        else:
+            self._chan.write(f"{line}\n")
 
     def show(self, text: str) -> None:
         """Show a part of an answer, up to the end of the page."""
@@ -107,6 +140,10 @@ class Console:
         """Ask for the next line; False while not everything has been shown."""
         if self.paging:
             return False
+        if self._watching:
+            self._leave_watch()
+            self._chan.write(self._held)
+            self._held = ""
         self.prompt()
         return True
 
@@ -115,17 +152,19 @@ class Console:
         self._held = ""
         if self.paging:
             self._leave_page()
+        elif self._watching:
+            self._leave_watch()
         else:
             self._chan.clear_input()
             self._chan.write("^C\n")
         self.prompt()
 
     def key(self, data: str) -> None:
-        """Take what was typed at the end of a page."""
+        """Take what was typed at the end of a page, or at a watch."""
         for key in data:
-            if not self.paging:
+            if not self.keyed:
                 return  # typed behind the key that ended it
-            if key in (" ", "\r", "\n", "a"):
+            if self.paging and key in (" ", "\r", "\n", "a"):
                 self._pages = key != "a"
                 self._room = self._height - 1 if key == " " else 1
                 self._leave_page()
@@ -135,24 +174,46 @@ class Console:
                 self._stop()
 
     def _flush(self) -> None:
-        shown = ""
+        shown, self._top = self._top, ""
         while self._held and not self.paging:
             line, end, rest = self._held.partition("\n")
             rows = 1 + max(0, len(line) - 1) // self._width
-            if self._pages and rows > self._room and self._room < self._height - 1:
+            if self._stops(rows):
                 break
             shown += line + end
             self._held = rest
             self._room -= rows
         if shown:
             self._chan.write(shown)
-        if self._held and not self.paging:
+        if self._watching and self._held and self._foot:
+            self._chan.write(self._last_row(f"-- more than fits {self._foot}"))
+            self._foot = ""
+        elif self._held and not self.keyed:
             self._enter_page()
 
-    def _enter_page(self) -> None:
-        self.paging = self.entering = True
+    def _stops(self, rows: int) -> bool:
+        """Return whether a line of so many rows has no place on this page."""
+        return rows > self._room and (
+            self._watching or (self._pages and self._room < self._height - 1)
+        )
+
+    def _last_row(self, text: str) -> str:
+        return f"\x1b[{self._height};1H{text[: self._width - 1]}"
+
+    def _take_keys(self) -> None:
+        self.entering = True
         self._chan.set_line_mode(False)
         self.entering = False
+
+    def _leave_watch(self) -> None:
+        self._watching = False
+        self._top = self._foot = ""
+        self._chan.set_line_mode(True)
+        self._chan.write(f"{self._last_row('')}\n")
+
+    def _enter_page(self) -> None:
+        self.paging = True
+        self._take_keys()
         self._chan.write(MORE[: self._width - 1])
 
     def _leave_page(self) -> None:
@@ -172,6 +233,11 @@ class Console:
             shown = _rows(done.choices, self._width)
             self._chan.write(f"{line}\n{shown}\n{self._prompt}")
         return done.line, done.position
+
+
+def heading(words: tuple[str, ...], more: str = "") -> str:
+    """Return the line above a round of a watch: what was typed, and when that was so."""
+    return f"-- {' '.join(words)}, {now_text()}{more} --"
 
 
 def _rows(words: tuple[str, ...], width: int) -> str:

@@ -19,7 +19,7 @@ from panicdoor.commands.registry import Here
 from panicdoor.config import Door
 from panicdoor.errors import CommandError
 from panicdoor.processes.desk import Asked, Desk, Prepared
-from panicdoor.processes.ssh_console import Console
+from panicdoor.processes.ssh_console import Console, heading
 from panicdoor.protocols.base import Part, Request
 
 LINES_MAX: Final = 64  # lines that wait while a command runs; what is pasted beyond is dropped
@@ -79,6 +79,7 @@ class Channel(asyncssh.SSHServerSession[str]):
         self._busy = self._ready = self._full = self._ended = False
         self._pumping = self._taking = False
         self._input = ""
+        self._words: tuple[str, ...] = ()
         self._lines: deque[str] = deque()
         self._code = 0
 
@@ -133,7 +134,7 @@ class Channel(asyncssh.SSHServerSession[str]):
 
     def data_received(self, data: str, datatype: Any) -> None:
         """Take what was typed: whole lines from a terminal, any cut from a pipe."""
-        if self._console is not None and self._console.paging:
+        if self._console is not None and self._console.keyed:
             if not self._console.entering:  # else it was typed before the page was full
                 self._soon(lambda: self._key(data))
             return
@@ -254,7 +255,7 @@ class Channel(asyncssh.SSHServerSession[str]):
         if self._console is not None:
             self._console.begin(words)
         login = self._login
-        self._ready = True
+        self._ready, self._words = True, words
         self._asked = self._host.desk.ask(
             Request(words), login.here, "ssh", login.peer, "", self._deliver, login.token
         )
@@ -275,7 +276,7 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._done()
 
     def _waits(self) -> bool:
-        held = self._console is not None and self._console.paging
+        held = self._console is not None and self._console.full
         return self._full or self.choked or held
 
     def _deliver(self, part: Part) -> None:
@@ -286,11 +287,20 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._asked = None
             self._code = part.code
         self._ready = True
+        if part.top:
+            self._top()
         if self._console is not None:
             self._console.show(part.text)
         elif part.text:
             self._write(part.text, beside=bool(part.end and part.code) and not self._terminal)
         self.go_on()
+
+    def _top(self) -> None:
+        """A round of a watch begins."""
+        if self._console is not None:
+            self._console.top()
+        elif "--json" not in self._words:
+            self._write(f"{heading(self._words)}\n")
 
     def _key(self, data: str) -> None:
         if self._console is not None:

@@ -16,6 +16,8 @@ from tests.clients.programs import Conversation, need, piped, run, terminal
 from tests.logins import SSH, People, inhabited
 from tests.running import LOOPBACK, read_all
 
+from panicdoor.processes.errands import HOLD_S
+
 PONG = re.compile(rb"pong from web1, [-0-9: ]+ UTC\n")
 
 
@@ -263,6 +265,93 @@ def test_a_command_in_a_terminal(people: People) -> None:
         client.send(b"\x03")
         client.end()
         assert client.process.returncode == 1
+
+
+# Watches
+
+
+def test_a_watch_through_a_pipe(people: People) -> None:
+    with piped(*people.ssh("alice"), "rows", "2", "--watch") as client:
+        for _ in range(2):
+            head, *rows = client.until("row 2\n").split("\n")[:-1]
+            assert re.fullmatch(r"-- rows 2 --watch, [-0-9: ]+ UTC --", head)
+            assert rows == ["row 1", "row 2"]
+    with piped(*people.ssh("alice"), "onward", "--follow", "--ends", "2") as client:
+        assert client.until("2\n") == "1\n2\n"
+        client.end()
+        assert client.process.returncode == 1
+
+
+def test_a_watch_that_is_not_allowed(people: People) -> None:
+    done = ask(people, "carol", "rows", "--watch")
+    assert done.returncode == 1
+    assert b"no grant lets carol run rows" in done.stderr
+
+
+def test_a_watch_that_nobody_reads_holds_nobody(people: People) -> None:
+    """It stops where its client does: others watch and ask meanwhile, from the only observer."""
+    with piped(*people.ssh("alice"), "much", "--watch") as slow:
+        slow.until("x" * 3000)
+        with piped(*people.ssh("bob"), "rows", "--watch") as other:
+            for _ in range(3):
+                other.until("row 3\n", HOLD_S + 5)
+        begun = time.monotonic()
+        assert ask(people, "bob", "rows").stdout == b"row 1\nrow 2\nrow 3\n"
+        assert time.monotonic() - begun < 2
+
+
+def screen(client: Conversation) -> str:
+    """Return the next screen that a watch draws, up to its last row."""
+    client.until("\x1b[H\x1b[2J")
+    return client.until("--\x1b[H")
+
+
+def test_a_watch_in_a_console(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"rows 3 --watch\r")
+        for _ in range(2):
+            assert re.fullmatch(
+                r"\x1b\[24;1H-- rows 3 --watch, [-0-9: ]+ UTC; every 2 s, Ctrl-C ends it --\x1b\[H",
+                screen(client),
+            )
+            assert client.until("row 3\n") == "row 1\nrow 2\nrow 3\n"
+        client.send(b"\x03")
+        client.until("alice@web1 recover> ")
+        client.send(b"rows 90 --watch\r")
+        client.until("row 23\n")
+        client.until("\x1b[24;1H-- more than fits -- rows 90")
+        screen(client)
+        assert "row 24\n" not in client.until("row 23\n")
+        client.send(b"xq")
+        client.until("alice@web1 recover> ")
+        client.send(b"ping\r")
+        assert "pong from web1" in client.until("recover> ")
+
+
+def test_following_in_a_console(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"onward --follow --ends 2\r")
+        said = client.until("recover> ")
+        assert said.endswith("\n1\n2\nthat was the last\nalice@web1 recover> ")
+        client.send(b"onward --follow\r")
+        client.until("2\n")
+        client.send(b"\x03")
+        client.until("recover> ")
+
+
+def test_ctrl_c_in_one_session_leaves_the_others(people: People, tmp_path: Path) -> None:
+    """Both are in one connection, as ControlMaster makes it."""
+    shared = ("-o", f"ControlPath={tmp_path}/c", "-o", "ControlMaster=auto")
+    with console(people, "alice", *shared) as first, console(people, "alice", *shared) as second:
+        first.send(b"onward --follow\r")
+        first.until("1\n")
+        second.send(b"onward --follow\r")
+        second.until("1\n")
+        second.send(b"\x03")
+        second.until("recover> ")
+        first.until("\n4\n")
+        second.send(b"ping\r")
+        assert "pong from web1" in second.until("recover> ")
 
 
 # Banners

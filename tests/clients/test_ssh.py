@@ -249,6 +249,53 @@ def test_pages(people: People) -> None:
         assert client.until("recover> ").endswith("60\nalice@web1 recover> ")
 
 
+def test_a_page_that_is_read_keeps_nobody_waiting(people: People) -> None:
+    """What a usual answer has is taken ahead; of a longer one, the rest gives way."""
+    with console(people, "alice") as client:
+        client.send(b"rows 200\r")
+        client.until("-- more")
+        begun = time.monotonic()
+        assert ask(people, "bob", "rows").returncode == 0
+        assert time.monotonic() - begun < 2
+        client.send(b"a")
+        assert client.until("recover> ").endswith("row 200\nalice@web1 recover> ")
+        client.send(b"much\r")
+        client.until("-- more")
+        assert ask(people, "bob", "rows").returncode == 0
+        client.send(b"a")
+        assert "others waited for its place: ask again\n" in client.until("recover> ")
+
+
+def test_lines_that_are_pasted_stand_behind_their_prompts(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"ping\rnonesuch\r\rabout\r")
+        prompt = "alice@web1 recover> "
+        said = client.until("program ").split(prompt)
+        assert [text.partition("\n")[0] for text in said] == ["ping", "nonesuch", "", "about"]
+        assert "pong" in said[0]
+        client.until(prompt)
+        client.send(b"count 3000\r")
+        client.until("-- more")
+        client.send(b"a")
+        client.until("\n100\n")
+        client.send(b"ping\r")
+        assert "\n3000\nalice@web1 recover> ping\npong from web1" in client.until("pong from web1")
+
+
+def test_a_question_mark_helps(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"?\r")
+        assert "PUBLIC  (anyone, without a key)" in client.until("-- more")
+        client.send(b"q")
+        client.until("recover> ")
+        client.send(b"? ping\r")
+        assert "Check that the door is whole" in client.until("recover> ")
+        client.send(b"proc\r")
+        assert "no command 'proc'; did you mean processes? type: help\n" in client.until(
+            "recover> "
+        )
+
+
 def test_colours_are_for_terminals_that_have_them(people: People) -> None:
     coloured = "\x1b[33mrecover"
     with terminal("env", "TERM=xterm", *people.ssh("alice", "-tt")) as client:
@@ -274,7 +321,7 @@ def test_a_watch_through_a_pipe(people: People) -> None:
     with piped(*people.ssh("alice"), "rows", "2", "--watch") as client:
         for _ in range(2):
             head, *rows = client.until("row 2\n").split("\n")[:-1]
-            assert re.fullmatch(r"-- rows 2 --watch, [-0-9: ]+ UTC --", head)
+            assert re.fullmatch(r"-- [-0-9: ]+ UTC; rows 2 --watch --", head)
             assert rows == ["row 1", "row 2"]
     with piped(*people.ssh("alice"), "onward", "--follow", "--ends", "2") as client:
         assert client.until("2\n") == "1\n2\n"
@@ -311,7 +358,7 @@ def test_a_watch_in_a_console(people: People) -> None:
         client.send(b"rows 3 --watch\r")
         for _ in range(2):
             assert re.fullmatch(
-                r"\x1b\[24;1H-- rows 3 --watch, [-0-9: ]+ UTC; every 2 s, Ctrl-C ends it --\x1b\[H",
+                r"\x1b\[24;1H-- Ctrl-C ends it; every 2 s; [-0-9: ]+ UTC; rows 3 --watch --\x1b\[H",
                 screen(client),
             )
             assert client.until("row 3\n") == "row 1\nrow 2\nrow 3\n"
@@ -319,13 +366,15 @@ def test_a_watch_in_a_console(people: People) -> None:
         client.until("alice@web1 recover> ")
         client.send(b"rows 90 --watch\r")
         client.until("row 23\n")
-        client.until("\x1b[24;1H-- more than fits -- rows 90")
+        client.until("\x1b[24;1H-- more than fits; Ctrl-C ends it; ")
         screen(client)
         assert "row 24\n" not in client.until("row 23\n")
         client.send(b"xq")
         client.until("alice@web1 recover> ")
-        client.send(b"ping\r")
-        assert "pong from web1" in client.until("recover> ")
+        client.send(b"rows x --watch\r")
+        assert client.until("recover> ").endswith(
+            "\nMOST is a number, not 'x'\nalice@web1 recover> "
+        )
 
 
 def test_following_in_a_console(people: People) -> None:

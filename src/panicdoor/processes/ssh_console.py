@@ -61,10 +61,10 @@ class Console:
         self._who = who
         self._go_on = go_on
         self._stop = stop
-        self._held = self._top = self._foot = ""
+        self._held = self._top = self._mark = ""
         self._words: tuple[str, ...] = ()
-        self._pages = self._running = self._watching = self.entering = False
-        self._room = 0
+        self._pages = self._running = self._watching = self._whole = self.entering = False
+        self._page = self._room = self._column = 0
         width, height = chan.get_terminal_size()[:2]
         self.resize(width, height)
         colour = COLOURS.get(who.level, "")
@@ -93,6 +93,10 @@ class Console:
         self._chan.write("\n".join([*lines, who.note]))
         self.prompt()
 
+    def echo(self, line: str) -> None:
+        """Show a line that was typed before its prompt was there."""
+        self._chan.write(f"{line}\n")
+
     def prompt(self) -> None:
         """Ask for a line."""
         self._running = False
@@ -112,24 +116,25 @@ class Console:
         """A command is about to answer."""
         self._running = True
         self._words = words
-        if WATCH in words and "--json" not in words and self._clears:
-            self._watching = True
-            self._take_keys()
+        self._column = 0
         self._pages = self._height >= PAGED_MIN and ENDLESS.isdisjoint(words)
-        self._room = self._height - 1
+        self._turn(self._height - 1)
 
     def top(self) -> None:
         """A round of a watch begins."""
         if "--json" in self._words:
             return
-        line = heading(self._words, f"; every {WATCH_S:.0f} s, Ctrl-C ends it")
-        if self._watching:
-            self._held = ""
-            self._room = self._height - 1
-            self._foot = line
-            self._top = f"\x1b[H\x1b[2J{self._last_row(line)}\x1b[H"
-        else:
-            self._chan.write(f"{line}\n")
+        if not self._clears:
+            self._chan.write(f"{self._foot()}\n")
+            return
+        if not self._watching:
+            self._watching = True
+            self._take_keys()
+        self._held = ""
+        self._column = 0
+        self._turn(self._height - 1)
+        self._whole = True
+        self._top = f"\x1b[H\x1b[2J{self._last_row(self._foot())}\x1b[H"
 
     def show(self, text: str) -> None:
         """Show a part of an answer, up to the end of the page."""
@@ -166,7 +171,7 @@ class Console:
                 return  # typed behind the key that ended it
             if self.paging and key in (" ", "\r", "\n", "a"):
                 self._pages = key != "a"
-                self._room = self._height - 1 if key == " " else 1
+                self._turn(self._height - 1 if key == " " else 1)
                 self._leave_page()
                 self._flush()
                 self._go_on()
@@ -177,25 +182,38 @@ class Console:
         shown, self._top = self._top, ""
         while self._held and not self.paging:
             line, end, rest = self._held.partition("\n")
-            rows = 1 + max(0, len(line) - 1) // self._width
+            if self._watching:
+                line = line[: max(0, self._width - self._column)]
+            column = self._column + len(line)
+            rows = self._height_of(column) - (self._height_of(self._column) if self._column else 0)
             if self._stops(rows):
                 break
             shown += line + end
             self._held = rest
             self._room -= rows
+            self._column = 0 if end else column
         if shown:
             self._chan.write(shown)
-        if self._watching and self._held and self._foot:
-            self._chan.write(self._last_row(f"-- more than fits {self._foot}"))
-            self._foot = ""
+        if self._watching and self._held and self._whole:
+            self._whole = False
+            self._chan.write(self._last_row(self._foot("more than fits; ")))
         elif self._held and not self.keyed:
             self._enter_page()
 
+    def _height_of(self, columns: int) -> int:
+        return 1 + max(0, columns - 1) // self._width
+
     def _stops(self, rows: int) -> bool:
         """Return whether a line of so many rows has no place on this page."""
-        return rows > self._room and (
-            self._watching or (self._pages and self._room < self._height - 1)
-        )
+        return rows > self._room and (self._watching or (self._pages and self._room < self._page))
+
+    def _turn(self, rows: int) -> None:
+        """Begin a page of so many rows; its first line is shown whole, however long."""
+        self._page = self._room = rows
+
+    def _foot(self, first: str = "") -> str:
+        line = " ".join(self._words)
+        return f"-- {first}Ctrl-C ends it; every {WATCH_S:.0f} s; {now_text()}; {line} --"
 
     def _last_row(self, text: str) -> str:
         return f"\x1b[{self._height};1H{text[: self._width - 1]}"
@@ -207,18 +225,21 @@ class Console:
 
     def _leave_watch(self) -> None:
         self._watching = False
-        self._top = self._foot = ""
+        self._top = ""
         self._chan.set_line_mode(True)
         self._chan.write(f"{self._last_row('')}\n")
 
     def _enter_page(self) -> None:
         self.paging = True
         self._take_keys()
-        self._chan.write(MORE[: self._width - 1])
+        self._mark = MORE[: self._width - 1]
+        self._chan.write(self._mark)
 
     def _leave_page(self) -> None:
-        count = len(MORE[: self._width - 1])
-        self._chan.write("\b" * count + " " * count + "\b" * count)
+        count = len(self._mark)
+        # Where the terminal has become narrower, it has broken that line, and nothing erases it.
+        fits = count < self._width
+        self._chan.write("\b" * count + " " * count + "\b" * count if fits else "\n")
         self.paging = False
         self._chan.set_line_mode(True)
 
@@ -233,11 +254,6 @@ class Console:
             shown = _rows(done.choices, self._width)
             self._chan.write(f"{line}\n{shown}\n{self._prompt}")
         return done.line, done.position
-
-
-def heading(words: tuple[str, ...], more: str = "") -> str:
-    """Return the line above a round of a watch: what was typed, and when that was so."""
-    return f"-- {' '.join(words)}, {now_text()}{more} --"
 
 
 def _rows(words: tuple[str, ...], width: int) -> str:

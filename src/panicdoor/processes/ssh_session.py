@@ -18,8 +18,9 @@ from panicdoor import words as grammar
 from panicdoor.commands.registry import Here
 from panicdoor.config import Door
 from panicdoor.errors import CommandError
+from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import Asked, Desk, Prepared
-from panicdoor.processes.ssh_console import Console, heading
+from panicdoor.processes.ssh_console import Console
 from panicdoor.protocols.base import Part, Request
 
 LINES_MAX: Final = 64  # lines that wait while a command runs; what is pasted beyond is dropped
@@ -77,7 +78,7 @@ class Channel(asyncssh.SSHServerSession[str]):
         self._console: Console | None = None
         self._asked: Asked | Prepared | None = None
         self._busy = self._ready = self._full = self._ended = False
-        self._pumping = self._taking = False
+        self._pumping = self._taking = self._at_prompt = False
         self._input = ""
         self._words: tuple[str, ...] = ()
         self._lines: deque[str] = deque()
@@ -140,6 +141,8 @@ class Channel(asyncssh.SSHServerSession[str]):
             return
         if self._kind not in (Kind.CONSOLE, Kind.LINES):
             return
+        if not self._lines:
+            self._at_prompt = not self._busy
         *lines, self._input = (self._input + data).split("\n")
         if self._kind is Kind.CONSOLE:
             del lines[max(0, LINES_MAX - len(self._lines)) :]
@@ -160,6 +163,7 @@ class Channel(asyncssh.SSHServerSession[str]):
     def soft_eof_received(self) -> None:
         """Ctrl-D at an empty line."""
         if not self._busy:
+            self._at_prompt = True
             self._lines.append("exit")
             self._write("exit\n")
             self._soon(self._next_line)
@@ -224,6 +228,9 @@ class Channel(asyncssh.SSHServerSession[str]):
         try:
             while self._lines and not self._busy and not self._ended:
                 line = self._lines.popleft().strip(" \t\r")
+                if self._console is not None and not self._at_prompt:
+                    self._console.echo(line)
+                self._at_prompt = False
                 if line in ("exit", "quit", "logout"):
                     self._leave(self._code)
                 elif line and not line.startswith("#"):
@@ -300,7 +307,7 @@ class Channel(asyncssh.SSHServerSession[str]):
         if self._console is not None:
             self._console.top()
         elif "--json" not in self._words:
-            self._write(f"{heading(self._words)}\n")
+            self._write(f"-- {now_text()}; {' '.join(self._words)} --\n")
 
     def _key(self, data: str) -> None:
         if self._console is not None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.monitors import RUNNERS, hurry, linger, out, part, taken, written
 from tests.places import EPOCH, FAR, End, Places, opened
-from tests.processes.test_ssh import ALICE, H1, TakenOver, reopened
+from tests.processes.test_ssh import ALICE, H1, H2, TakenOver, reopened
 
-from panicdoor.judge import dispatch
+from panicdoor.judge import dispatch, sessions
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, Hello, Logout, More, Output, Run, Write
 from panicdoor.processes import monitor
 
@@ -107,13 +107,14 @@ def test_between_two_rounds_it_holds_no_process(house: House) -> None:
         out(house.observer, run, "", last=True)
 
 
-def test_what_is_not_read_is_not_run_again(house: House) -> None:
+@pytest.mark.parametrize("texts", [("1\n", ""), ("1\n",)])
+def test_what_is_not_read_is_not_run_again(house: House, texts: tuple[str, ...]) -> None:
     """One part waits at the client, and no process works for it, until it reads on."""
     house.watch(1)
     run = house.observer.hear(Run)
-    out(house.observer, run, "1\n")
+    for text in texts:
+        out(house.observer, run, text, last=text is texts[-1])
     assert part(house.end, 1)[0] == "1\n"
-    out(house.observer, run, "", last=True)
     assert house.quiet()
     house.end.say(More(1, EPOCH))
     house.observer.hear(Run)
@@ -154,6 +155,7 @@ def test_a_logout_ends_it(house: House) -> None:
     house.round(1, "1\n")
     house.end.say(Logout(EPOCH, 1))
     assert house.quiet()
+    assert not any(isinstance(m, Answer) and m.text for m in house.end.waiting())
 
 
 def test_a_frontend_that_is_replaced_ends_it(house: House) -> None:
@@ -228,3 +230,19 @@ def test_a_dead_process_is_told_behind_what_was_said_before(house: House) -> Non
     assert part(house.end, 1) == ("2\n", False, 0)
     house.end.say(More(1, EPOCH))
     assert part(house.end, 1) == ("the process that ran this ended\n", True, 1)
+
+
+def test_a_session_that_ends_without_a_logout_ends_it(opened_door: Places) -> None:
+    def one_session() -> None:
+        quick()
+        setattr(sessions, "SESSIONS_MAX", 1)  # noqa: B010 - it is Final for everybody else
+
+    opened_door.fill("monitor", one_session)
+    house = House(opened_door)
+    house.watch(1)
+    house.round(1, "1\n")
+    house.ssh.sign(H2, connection=2)
+    assert house.ssh.login("alice", ALICE, H2, connection=2).token
+    text, end, code = part(house.end, 1)
+    assert (text, end, code) == ("this session has ended; log in again\n", True, 3)
+    assert house.quiet()

@@ -12,7 +12,7 @@ A watch is an errand again and again: between two rounds it holds no process. `-
 whose command goes on from where it stopped, and says nothing where nothing is new.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -62,16 +62,22 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Part | Errand | Resume | Record | Pause, Outcome | None, None]
+Step = Part | Errand | Resume | Record | Pause
+Steps = Generator[Step, Outcome | None, None]
 
-NO_GRANTS: Final = Policy(())
 RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
 
 
 def dispatch(
-    ask: Ask, context: Context, policy: Policy = NO_GRANTS, speaker: Speaker | None = None
+    ask: Ask,
+    context: Context,
+    policy: Callable[[], Policy] = lambda: Policy(()),
+    speaker: Speaker | None = None,
 ) -> Steps:
-    """Judge one request, of `speaker` or of a stranger, and see it through."""
+    """Judge one request, of `speaker` or of a stranger, and see it through.
+
+    `policy` returns the one that holds now: a watch is judged anew for each round.
+    """
     if ask.order:
         yield Part("refused: this door takes no orders yet\n", end=True, code=1)
         return
@@ -83,7 +89,7 @@ def dispatch(
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
-    refused = policy.refused(command, speaker)
+    refused = policy().refused(command, speaker)
     if speaker is not None and command.level is not Level.PUBLIC:
         line = " ".join(ask.words)[:RECORDED_MAX]
         entry = {"by": speaker.principal, "from": speaker.address, "do": line}
@@ -94,7 +100,8 @@ def dispatch(
         words = tuple(word for word in ask.words if word != WATCH)
         errand = Errand(command.where, words)
         if "watch" in options or "follow" in options:
-            yield from _again(errand, top="watch" in options)
+            top = "watch" in options
+            yield from _again(errand, top, lambda: policy().refused(command, speaker))
         else:
             yield from _elsewhere(errand)
     else:
@@ -110,19 +117,24 @@ def _elsewhere(errand: Errand) -> Steps:
         outcome = yield Resume()
 
 
-def _again(errand: Errand, top: bool) -> Steps:
-    """Have an errand run round after round, until one fails."""
-    while True:
-        first = top
-        outcome = yield errand
-        while outcome is not None and not outcome.end:
-            yield Part(outcome.text, top=first)
-            first = first and not outcome.text
-            outcome = yield Resume()
-        if outcome is None or outcome.code:
-            text, code = (outcome.text, outcome.code) if outcome else ("", 1)
-            yield Part(text, end=True, code=code, top=first)
-            return
-        yield Part(outcome.text, top=first)
-        errand = replace(errand, cursor=outcome.cursor)
+def _again(errand: Errand, top: bool, refused: Callable[[], str]) -> Steps:
+    """Have an errand run round after round, until one fails or is refused."""
+    while (ended := (yield from _round(errand, top))) is not None:
         yield Pause(WATCH_S)
+        if why := refused():
+            yield Part(f"refused: {why}\n", end=True, code=1)
+            return
+        errand = replace(errand, cursor=ended.cursor)
+
+
+def _round(errand: Errand, top: bool) -> Generator[Step, Outcome | None, Outcome | None]:
+    """Have an errand run once and return how it ended; None where an error is the last part."""
+    outcome = yield errand
+    while outcome is not None:
+        end = outcome.end and outcome.code != 0
+        yield Part(outcome.text, end, outcome.code, top)
+        if outcome.end:
+            return None if end else outcome
+        top = top and not outcome.text
+        outcome = yield Resume()
+    return None

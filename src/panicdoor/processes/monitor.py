@@ -76,10 +76,10 @@ class Case:
     id: int
     until: float
     steps: Steps
+    session: str = ""
     credit: bool = True
     pending: Part | None = None
     job: Job | None = None
-    session: str = ""
     heard: Outcome | None = None
     watch: bool = False
     wake: float = 0.0
@@ -178,8 +178,8 @@ class Monitor:
         scope = ask.scope.encode("ascii", "replace")
         context = Context(self._manual, NOWHERE, now_text(), lambda: self._challenge(scope))
         until = min(ask.until, now + READER_S)
-        steps = dispatch(ask, context, self._policy, speaker)
-        case = Case(sender, ask.epoch, ask.id, until, steps, session=ask.session)
+        steps = dispatch(ask, context, lambda: self._policy, speaker)
+        case = Case(sender, ask.epoch, ask.id, until, steps, ask.session)
         cases[ask.epoch, ask.id] = case
         self._advance(case, None)
 

@@ -94,6 +94,17 @@ def test_many_parts_and_a_reader_that_stops(people: People) -> None:
         assert people.door.documented()
 
 
+def test_what_there_is_of_a_long_answer_is_shown_at_once(people: People) -> None:
+    """And Ctrl-C is not kept waiting by a command that hangs."""
+    with piped(*people.ssh("alice"), "hang") as client:
+        client.until("hanging\n", 5)
+    with console(people, "alice") as client:
+        client.send(b"hang\r")
+        client.until("hanging\n", 5)
+        client.send(b"\x03")
+        client.until("recover> ", 2)
+
+
 def test_a_command_ends_with_its_client(people: People) -> None:
     with piped(*people.ssh("alice"), "count", "100000000") as client:
         client.until("\n100\n")

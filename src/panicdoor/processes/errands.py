@@ -20,7 +20,7 @@ from panicdoor.roles import ROLE_OF, SUPERVISOR
 ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its process is replaced
 ERRANDS_WAITING_MAX: Final = 32  # errands of one frontend that wait for a free process
 WAIT_S: Final = 10.0  # seconds an errand may wait so; with the sweep, less than a desk's WORK_S
-HOLD_S: Final = 5.0  # seconds a client may keep a place that others wait for without reading on
+HOLD_S: Final = 2.0  # seconds a client may keep a place that others wait for without reading on
 
 BUSY: Final = "every worker is busy; try again\n"
 UNREAD: Final = "this was not read on, and others waited for its place: ask again\n"

@@ -9,7 +9,7 @@ import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -97,16 +97,19 @@ def begin() -> Before:
     return Before(first, more, forks, began)
 
 
-def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> Report:
+def look(
+    before: Before | None = None, most: int = ROWS_MAX, name: str = "", by: str = "cpu"
+) -> Report:
     """Look at all processes again, 0.2 s after `before`; 50 microseconds for each, both times.
 
-    With `name` only processes of that name are `shown`. Raises CommandError.
+    With `name` only processes of that name are `shown`; `by` says what comes first, behind those
+    that are stuck. Raises CommandError.
     """
     before = before or begin()
     groups = _groups()
     time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
     tally = _Tally(before.processes, name)
-    shown = heapq.nlargest(most, tally.watch(), key=_worst)
+    shown = heapq.nlargest(most, tally.watch(), key=_ORDERS[by])
     forks = (pressure.work().forks - before.forks) / (time.monotonic() - before.at)
     return Report(
         tally.states,
@@ -124,8 +127,12 @@ def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> 
     )
 
 
-def _worst(process: Process) -> tuple[bool, float, int]:
-    return process.stuck, process.cpu, process.stat.rss
+# What comes first: the largest.
+_ORDERS: Final[dict[str, Callable[[Process], tuple[float, ...]]]] = {
+    "cpu": lambda process: (process.stuck, process.cpu, process.stat.rss),
+    "memory": lambda process: (process.stuck, process.stat.rss, process.cpu),
+    "threads": lambda process: (process.stuck, process.stat.threads, process.cpu),
+}
 
 
 class _Tally:
@@ -227,12 +234,14 @@ def _busiest(users: Mapping[int, int]) -> str:
 
 
 @command(level=Level.OBSERVE, where=Where.OBSERVER)
-def processes(context: Context, which: str = "", *, json: bool = False) -> Iterator[str]:
+def processes(
+    context: Context, which: str = "", *, by: str = "cpu", json: bool = False
+) -> Iterator[str]:
     """Show what runs, what is stuck, or one in detail.
 
     First what is not normal, if anything is: processes that wait in the kernel (state D, seen twice
     in 0.2 seconds), dead ones that nobody collected (Z), tasks near a limit. Then those that are
-    stuck, then by processor time, then by memory. CPU is measured over 0.2 seconds, in percent of
+    stuck, then by processor time, or as --by says. CPU is measured over 0.2 seconds, in percent of
     one processor, in steps of 5; the process that looks is left out.
 
     WHICH is a pid or a name, whole; the kernel keeps 15 characters of a name. Command lines come
@@ -246,6 +255,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
 
     Arguments:
         which: a pid or a name
+        by cpu|memory|threads: what comes first, behind what is stuck; cpu if it is not said
         json: print one JSON object, with up to 500 processes
 
     Examples:
@@ -266,7 +276,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         yield from _one(int(which[: len(str(1 << 32))]), json)
         return
     name = _named(which)
-    report = look(name=name)
+    report = look(name=name, by=by)
     if which and not report.shown:
         raise CommandError(f"no process is called {cut(escape_line(which), 40)} now")
     if json:

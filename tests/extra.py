@@ -97,6 +97,18 @@ def doze(context: Context, milliseconds: int) -> Iterator[str]:
 
 
 @command(level=Level.PUBLIC, where=Where.WORKER)
+def slowly(context: Context, milliseconds: int) -> Iterator[str]:
+    """Say two things, with a while between them.
+
+    Arguments:
+        milliseconds: how long it takes
+    """
+    yield "first\n"
+    yield from doze(context, milliseconds)
+    yield "second\n"
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
 def untidy(context: Context) -> Iterator[str]:
     """Count for ever, and fail in the clean-up."""
     try:

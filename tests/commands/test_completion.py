@@ -16,7 +16,10 @@ SOME = {name: COMMANDS[name] for name in ("help", "doc", "about", "ping", "chall
     [
         ("p", "ping ", ()),
         ("h", "help ", ()),
-        ("help p", "help ping ", ()),
+        ("help p", "help p", ("ping", "public")),
+        ("help pi", "help ping ", ()),
+        ("help pu", "help public ", ()),
+        ("order p", "order ping ", ()),
         ("order  ab", "order  about ", ()),
         ("about -", "about --json ", ()),
         ("about --json -", "about --json -", ()),

@@ -320,6 +320,7 @@ def test_the_greeting_says_who_and_why() -> None:
     made, _ = console(screen, Somebody(level="observe", note="Observe only: because.\n"))
     made.greet()
     assert "You are alice from 192.0.2.7" in screen.written
+    assert "on one screen: triage\n" in screen.written
     assert screen.written.endswith("Observe only: because.\nalice@web1 observe> ")
     assert all(len(line) < 80 for line in screen.written.split("\n"))
 
@@ -334,3 +335,10 @@ def test_completion_shows_what_is_possible() -> None:
     assert screen.keys["\t"]("nonesuch", 8) is False
     made.begin(("ping",))
     assert screen.keys["\t"]("pin", 3) is False
+
+
+def test_triage_is_named_to_those_who_may_run_it() -> None:
+    screen = Screen()
+    made, _ = console(screen, Somebody(level="public"))
+    made.greet()
+    assert "triage" not in screen.written

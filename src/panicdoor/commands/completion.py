@@ -46,7 +46,10 @@ def _candidates(earlier: list[str], start: str, commands: Mapping[str, Command])
         return list(last.choices)
     if start.startswith("-"):
         return [word for word in options if word not in earlier]
-    return sorted(commands) if found.name in NAMES_OF and len(earlier) == 1 else []
+    if found.name not in NAMES_OF or len(earlier) != 1:
+        return []
+    levels = {command.level.value for command in commands.values()}
+    return sorted({*commands, *levels}) if found.name == "help" else sorted(commands)
 
 
 def _common(choices: tuple[str, ...]) -> str:

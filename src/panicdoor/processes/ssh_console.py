@@ -88,6 +88,8 @@ class Console:
             f" from {who.peer}: what you type here runs.",
             "help lists the commands, Tab completes, Ctrl-C ends a command, exit leaves.",
         ]
+        if who.level not in ("", "public"):
+            lines.append("What is wrong with this host, on one screen: triage")
         if who.principal and who.level == "public":
             lines.append("No grant of this door lets you run more than the public commands here.")
         self._chan.write("\n".join([*lines, who.note]))

@@ -36,7 +36,14 @@ def fitting(kind: type[Message]) -> dict[str, object]:
     for field in kind.__struct_fields__:
         values.setdefault(
             field,
-            {"end": True, "known": True, "holders": (), "text": "", "fields": "{}"}.get(field),
+            {
+                "end": True,
+                "known": True,
+                "top": True,
+                "holders": (),
+                "text": "",
+                "fields": "{}",
+            }.get(field),
         )
     return values
 

@@ -115,7 +115,8 @@ class Run(Message, frozen=True, tag="run"):
     """The monitor's errand for an observer or a worker: the next part must be said by `until`.
 
     `to` is the epoch of the process that is meant, as its Hello said: its successor finds the
-    packet and leaves it. 0 means whoever holds the place.
+    packet and leaves it. 0 means whoever holds the place. `cursor` is that of the last Output of
+    the round before, where a command is followed.
     """
 
     id: Number
@@ -123,6 +124,7 @@ class Run(Message, frozen=True, tag="run"):
     to: Number
     until: Moment
     words: Words
+    cursor: Scope = ""
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -140,23 +142,25 @@ class More(Message, frozen=True, tag="more"):
 
 
 class Answer(Message, frozen=True, tag="answer"):
-    """One part of the answer to an Ask."""
+    """One part of the answer to an Ask; `top` where a round of a watch begins with it."""
 
     id: Number
     epoch: Number
     text: Text
     end: bool
     code: Code = 0
+    top: bool = False
 
 
 class Output(Message, frozen=True, tag="output"):
-    """One part of what a Run printed."""
+    """One part of what a Run printed. The last may say from where the command is to go on."""
 
     id: Number
     epoch: Number
     text: Text
     end: bool
     code: Code = 0
+    cursor: Scope = ""
 
 
 class Fresh(Message, frozen=True, tag="fresh"):

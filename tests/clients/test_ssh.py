@@ -16,6 +16,8 @@ from tests.clients.programs import Conversation, need, piped, run, terminal
 from tests.logins import SSH, People, inhabited
 from tests.running import LOOPBACK, read_all
 
+from panicdoor.processes.errands import HOLD_S
+
 PONG = re.compile(rb"pong from web1, [-0-9: ]+ UTC\n")
 
 
@@ -90,6 +92,20 @@ def test_many_parts_and_a_reader_that_stops(people: People) -> None:
         slow.until("\n1000\n")
         assert ask(people, "alice", "ping").returncode == 0
         assert people.door.documented()
+
+
+def test_what_there_is_of_a_long_answer_is_shown_at_once(people: People) -> None:
+    """And Ctrl-C is not kept waiting by a command that does not look up from its work."""
+    with piped(*people.ssh("alice"), "slowly", "500") as client:
+        client.until("first\n")
+        begun = time.monotonic()
+        client.until("second\n")
+        assert time.monotonic() - begun > 0.3
+    with console(people, "alice") as client:
+        client.send(b"slowly 3000\r")
+        client.until("first\n")
+        client.send(b"\x03")
+        client.until("recover> ", 2)
 
 
 def test_a_command_ends_with_its_client(people: People) -> None:
@@ -247,6 +263,53 @@ def test_pages(people: People) -> None:
         assert client.until("recover> ").endswith("60\nalice@web1 recover> ")
 
 
+def test_a_page_that_is_read_keeps_nobody_waiting(people: People) -> None:
+    """What a usual answer has is taken ahead; of a longer one, the rest gives way."""
+    with console(people, "alice") as client:
+        client.send(b"rows 200\r")
+        client.until("-- more")
+        begun = time.monotonic()
+        assert ask(people, "bob", "rows").returncode == 0
+        assert time.monotonic() - begun < 2
+        client.send(b"a")
+        assert client.until("recover> ").endswith("row 200\nalice@web1 recover> ")
+        client.send(b"much\r")
+        client.until("-- more")
+        assert ask(people, "bob", "rows").returncode == 0
+        client.send(b"a")
+        assert "others waited for its place: ask again\n" in client.until("recover> ")
+
+
+def test_lines_that_are_pasted_stand_behind_their_prompts(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"ping\rnonesuch\r\rabout\r")
+        prompt = "alice@web1 recover> "
+        said = client.until("program ").split(prompt)
+        assert [text.partition("\n")[0] for text in said] == ["ping", "nonesuch", "", "about"]
+        assert "pong" in said[0]
+        client.until(prompt)
+        client.send(b"count 3000\r")
+        client.until("-- more")
+        client.send(b"a")
+        client.until("\n100\n")
+        client.send(b"ping\r")
+        assert "\n3000\nalice@web1 recover> ping\npong from web1" in client.until("pong from web1")
+
+
+def test_a_question_mark_helps(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"?\r")
+        assert "PUBLIC  (anyone, without a key)" in client.until("-- more")
+        client.send(b"q")
+        client.until("recover> ")
+        client.send(b"? ping\r")
+        assert "Check that the door is whole" in client.until("recover> ")
+        client.send(b"proc\r")
+        assert "no command 'proc'; did you mean processes? type: help\n" in client.until(
+            "recover> "
+        )
+
+
 def test_colours_are_for_terminals_that_have_them(people: People) -> None:
     coloured = "\x1b[33mrecover"
     with terminal("env", "TERM=xterm", *people.ssh("alice", "-tt")) as client:
@@ -263,6 +326,95 @@ def test_a_command_in_a_terminal(people: People) -> None:
         client.send(b"\x03")
         client.end()
         assert client.process.returncode == 1
+
+
+# Watches
+
+
+def test_a_watch_through_a_pipe(people: People) -> None:
+    with piped(*people.ssh("alice"), "rows", "2", "--watch") as client:
+        for _ in range(2):
+            head, *rows = client.until("row 2\n").split("\n")[:-1]
+            assert re.fullmatch(r"-- [-0-9: ]+ UTC; rows 2 --watch --", head)
+            assert rows == ["row 1", "row 2"]
+    with piped(*people.ssh("alice"), "onward", "--follow", "--ends", "2") as client:
+        assert client.until("2\n") == "1\n2\n"
+        client.end()
+        assert client.process.returncode == 1
+
+
+def test_a_watch_that_is_not_allowed(people: People) -> None:
+    done = ask(people, "carol", "rows", "--watch")
+    assert done.returncode == 1
+    assert b"no grant lets carol run rows" in done.stderr
+
+
+def test_a_watch_that_nobody_reads_holds_nobody(people: People) -> None:
+    """It stops where its client does: others watch and ask meanwhile, from the only observer."""
+    with piped(*people.ssh("alice"), "much", "--watch") as slow:
+        slow.until("x" * 3000)
+        with piped(*people.ssh("bob"), "rows", "--watch") as other:
+            for _ in range(3):
+                other.until("row 3\n", HOLD_S + 5)
+        begun = time.monotonic()
+        assert ask(people, "bob", "rows").stdout == b"row 1\nrow 2\nrow 3\n"
+        assert time.monotonic() - begun < 2
+
+
+def screen(client: Conversation) -> str:
+    """Return the next screen that a watch draws, up to its last row."""
+    client.until("\x1b[H\x1b[2J")
+    return client.until("--\x1b[H")
+
+
+def test_a_watch_in_a_console(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"rows 3 --watch\r")
+        for _ in range(2):
+            assert re.fullmatch(
+                r"\x1b\[24;1H-- Ctrl-C ends it; every 2 s; [-0-9: ]+ UTC; rows 3 --watch --\x1b\[H",
+                screen(client),
+            )
+            assert client.until("row 3\n") == "row 1\nrow 2\nrow 3\n"
+        client.send(b"\x03")
+        client.until("alice@web1 recover> ")
+        client.send(b"rows 90 --watch\r")
+        client.until("row 23\n")
+        client.until("\x1b[24;1H-- more than fits; Ctrl-C ends it; ")
+        screen(client)
+        assert "row 24\n" not in client.until("row 23\n")
+        client.send(b"xq")
+        client.until("alice@web1 recover> ")
+        client.send(b"rows x --watch\r")
+        assert client.until("recover> ").endswith(
+            "\nMOST is a number, not 'x'\nalice@web1 recover> "
+        )
+
+
+def test_following_in_a_console(people: People) -> None:
+    with console(people, "alice") as client:
+        client.send(b"onward --follow --ends 2\r")
+        said = client.until("recover> ")
+        assert said.endswith("\n1\n2\nthat was the last\nalice@web1 recover> ")
+        client.send(b"onward --follow\r")
+        client.until("2\n")
+        client.send(b"\x03")
+        client.until("recover> ")
+
+
+def test_ctrl_c_in_one_session_leaves_the_others(people: People, tmp_path: Path) -> None:
+    """Both are in one connection, as ControlMaster makes it."""
+    shared = ("-o", f"ControlPath={tmp_path}/c", "-o", "ControlMaster=auto")
+    with console(people, "alice", *shared) as first, console(people, "alice", *shared) as second:
+        first.send(b"onward --follow\r")
+        first.until("1\n")
+        second.send(b"onward --follow\r")
+        second.until("1\n")
+        second.send(b"\x03")
+        second.until("recover> ")
+        first.until("\n4\n")
+        second.send(b"ping\r")
+        assert "pong from web1" in second.until("recover> ")
 
 
 # Banners

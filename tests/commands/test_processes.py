@@ -12,6 +12,7 @@ from tests.kernel.test_tasks import child
 
 from panicdoor.commands import processes
 from panicdoor.commands.processes import Process, Report, look, wrong
+from panicdoor.commands.registry import COMMANDS
 from panicdoor.errors import CommandError
 from panicdoor.kernel import cgroups, tasks
 
@@ -202,3 +203,19 @@ def test_the_worst_come_first_and_the_rest_is_counted(monkeypatch: pytest.Monkey
     text = "".join(processes._lines(replace(QUIET, shown=rows, more=100)))
     assert "  WAITS IN\n" in text
     assert "(105 more processes left out)\n" in text
+
+
+def test_what_comes_first_is_what_was_asked_for() -> None:
+    for by, value in (("memory", "rss"), ("threads", "threads")):
+        shown = [p.stat for p in look(by=by).shown if not p.stuck]
+        assert [getattr(stat, value) for stat in shown] == sorted(
+            (getattr(stat, value) for stat in shown), reverse=True
+        )
+    assert document("processes --by memory")["processes"]
+    with pytest.raises(CommandError, match="--by is cpu or memory or threads, not 'name'"):
+        document("processes --by name")
+
+
+def test_every_order_that_is_offered_is_there() -> None:
+    (by,) = [a for a in COMMANDS["processes"].arguments if a.name == "by"]
+    assert by.choices == tuple(processes._ORDERS)

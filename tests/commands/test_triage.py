@@ -265,7 +265,9 @@ def test_its_parts_are_few() -> None:
     assert len(parts("triage")) <= 4
 
 
-@pytest.mark.parametrize("line", ["triage", "triage --json", "login", "services", "changes 2"])
+@pytest.mark.parametrize(
+    "line", ["triage", "triage --json", "login", "services", "changes --since 2h"]
+)
 def test_nothing_is_imported_at_the_bad_moment(line: str) -> None:
     code = (
         "import sys\nfrom tests.commands.observed import said\nbefore = set(sys.modules)\n"

@@ -68,6 +68,8 @@ def test_json_of_commands() -> None:
         "required": False,
         "default": 1,
         "rest": False,
+        "option": False,
+        "value": "",
     }
 
 

@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_explains_it(host: Host) -> None:
 
 
 def test_what_was_started_is_a_change(host: Host) -> None:
-    assert "good.service" in [unit["name"] for unit in host.says("changes 1")["units"]]
+    assert "good.service" in [unit["name"] for unit in host.says("changes --since 1h")["units"]]
 
 
 def test_a_systemd_that_hangs(host: Host) -> None:

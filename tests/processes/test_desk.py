@@ -246,6 +246,20 @@ def test_an_empty_part_only_says_that_work_has_begun(frontend: Frontend) -> None
     assert frontend.parts == [Part("", end=True)]
 
 
+def test_work_that_goes_on_and_has_nothing_new_is_waited_for(frontend: Frontend) -> None:
+    """What is followed may be silent for hours, as long as the monitor says that it goes on."""
+    asked, ask = frontend.asked("ping")
+    frontend.handlers[Answer](Answer(ask.id, EPOCH, "one\n", end=False, top=True), "monitor")
+    assert frontend.parts == [Part("one\n", top=True)]
+    asked.more()
+    for _ in range(5):
+        frontend.pass_time(WORK_S - 0.1)
+        frontend.answer(ask, "")
+    assert len(frontend.parts) == 1
+    frontend.pass_time(WORK_S + 0.1)
+    assert frontend.parts[1:] == [Part(SLOW, end=True, code=3)]
+
+
 @pytest.mark.parametrize(("begun", "seconds", "text"), [(False, ASK_S, GONE), (True, WORK_S, SLOW)])
 def test_a_monitor_that_is_silent_costs_a_while_and_a_clear_line(
     frontend: Frontend, begun: bool, seconds: float, text: str

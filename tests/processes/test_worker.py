@@ -73,6 +73,16 @@ def test_one_more_one_part(worker: End) -> None:
     assert alive(worker)
 
 
+def test_what_is_followed_goes_on_behind_its_cursor(worker: End) -> None:
+    for cursor, text, after in (("", "1\n", "1"), ("41", "42\n", "42")):
+        begin = run(1, "onward", "--follow")
+        worker.say(Run(begin.id, begin.epoch, begin.to, begin.until, begin.words, cursor))
+        assert output(worker, 1) == (text, False, 0)
+        worker.say(More(1, EPOCH))
+        last = worker.hear(Output, id=1)
+        assert (last.text, last.end, last.cursor) == ("", True, after)
+
+
 def test_an_error_in_the_middle_is_the_end_of_the_answer(places: Places, worker: End) -> None:
     worker.say(run(1, "fail"), More(1, EPOCH))
     assert output(worker, 1) == ("trying\n", False, 0)

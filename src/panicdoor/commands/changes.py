@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from panicdoor.commands.clock import moment
 from panicdoor.commands.fields import fields
-from panicdoor.commands.registry import Context, Level, Where, command
+from panicdoor.commands.registry import Context, Level, Seconds, Where, command
 from panicdoor.commands.table import (
     WIDTH,
     Column,
@@ -23,12 +23,10 @@ from panicdoor.commands.table import (
     lines_as_parts,
     table,
 )
-from panicdoor.errors import CommandError
 from panicdoor.kernel import clock, package_logs, recent, sessions, systemd
 from panicdoor.printable import escape_line
 
-HOURS: Final = 24
-HOURS_MAX: Final = 24 * 366
+DAY: Final = Seconds(86400)
 ETC: Final = "/etc"
 WTMP: Final = "/var/log/wtmp"
 WTMP_MAX: Final = 512 << 10  # bytes of wtmp that are read, from its end
@@ -36,7 +34,6 @@ ROWS_SHOWN: Final = 12  # of each kind, on a screen
 ROWS_MAX: Final = 500  # in JSON
 
 _RUN_LEVEL: Final = 1  # utmp(5): how wtmp says that the host was shut down
-_HOUR_S: Final = 3600
 
 
 class Boot(NamedTuple):
@@ -60,10 +57,10 @@ class Report:
     cut: bool = False
 
 
-def look(hours: int) -> Iterator[str | Report]:
+def look(seconds: int) -> Iterator[str | Report]:
     """Yield what is about to be read, and in the end the report. May wait for a disk."""
     now = time.time()
-    report = Report(now - hours * _HOUR_S, now)
+    report = Report(now - seconds, now)
     report.units = _units(report)
     report.boots = _boots_now(report)
     logs = 0
@@ -143,7 +140,7 @@ _FIELDS: Final = fields(
 
 
 @command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
-def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iterator[str]:
+def changes(context: Context, *, since: Seconds = DAY, json: bool = False) -> Iterator[str]:
     """Show what changed on this host lately.
 
     Packages that were installed, upgraded or removed (from the end of the logs of dpkg, apt, dnf,
@@ -154,19 +151,17 @@ def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iter
     not answer.
 
     Arguments:
-        hours: how far to look back
+        since AGO: how far to look back, as 90s, 15m, 6h or 2d; a day if it is not said
         json: print one JSON object, with up to 500 of each
 
     Examples:
-        > changes 48
+        > changes --since 2d
         reading /...
         ...since...
         ...
     """
-    if not 0 < hours <= HOURS_MAX:
-        raise CommandError(f"HOURS is from 1 to {HOURS_MAX}")
     column = 0
-    for step in look(hours):
+    for step in look(since):
         if isinstance(step, Report):
             yield from document(_document(step)) if json else lines_as_parts(_lines(step))
         elif not json:

@@ -7,7 +7,7 @@ import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -98,20 +98,25 @@ def once(most: int = ROWS_MAX) -> tuple[Report, Before]:
     return report, Before(tally.seen, forks, began)
 
 
-def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> Report:
+def look(
+    before: Before | None = None, most: int = ROWS_MAX, name: str = "", by: str = "cpu"
+) -> Report:
     """Look at all processes again, 0.2 s after `before`; 30 microseconds for each, both times.
 
-    With `name` only processes of that name are `shown`. Raises CommandError.
+    With `name` only processes of that name are `shown`; `by` says what comes first, behind those
+    that are stuck. Raises CommandError.
     """
     before = before or once(1)[1]
     groups = _groups()
     time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
     forks = (pressure.work().forks - before.forks) / (time.monotonic() - before.at)
-    return _report(_Tally(before.processes, name), most, groups, forks)
+    return _report(_Tally(before.processes, name), most, groups, forks, by)
 
 
-def _report(tally: "_Tally", most: int, groups: tuple[cgroups.Limit, ...], forks: float) -> Report:
-    shown = heapq.nlargest(most, tally.watch(), key=_worst)
+def _report(
+    tally: "_Tally", most: int, groups: tuple[cgroups.Limit, ...], forks: float, by: str = "cpu"
+) -> Report:
+    shown = heapq.nlargest(most, tally.watch(), key=_ORDERS[by])
     return Report(
         tally.states,
         tally.states.total(),
@@ -128,8 +133,12 @@ def _report(tally: "_Tally", most: int, groups: tuple[cgroups.Limit, ...], forks
     )
 
 
-def _worst(process: Process) -> tuple[bool, float, int]:
-    return process.stuck, process.cpu, process.stat.rss
+# What comes first: the largest.
+_ORDERS: Final[dict[str, Callable[[Process], tuple[float, ...]]]] = {
+    "cpu": lambda process: (process.stuck, process.cpu, process.stat.rss),
+    "memory": lambda process: (process.stuck, process.stat.rss, process.cpu),
+    "threads": lambda process: (process.stuck, process.stat.threads, process.cpu),
+}
 
 
 class _Tally:
@@ -283,12 +292,14 @@ _FIELDS: Final = fields(
 
 
 @command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
-def processes(context: Context, which: str = "", *, json: bool = False) -> Iterator[str]:
+def processes(
+    context: Context, which: str = "", *, by: str = "cpu", json: bool = False
+) -> Iterator[str]:
     """Show what runs, what is stuck, or one in detail.
 
     First what is not normal, if anything is: processes that wait in the kernel (state D, seen twice
     in 0.2 seconds), dead ones that nobody collected (Z), tasks near a limit. Then those that are
-    stuck, then by processor time, then by memory. CPU is measured over 0.2 seconds, in percent of
+    stuck, then by processor time, or as --by says. CPU is measured over 0.2 seconds, in percent of
     one processor, in steps of 5; the process that looks is left out.
 
     WHICH is a pid or a name, whole; the kernel keeps 15 characters of a name. Command lines come
@@ -297,6 +308,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
 
     Arguments:
         which: a pid or a name
+        by cpu|memory|threads: what comes first, behind what is stuck; cpu if it is not said
         json: print one JSON object, with up to 500 processes
 
     Examples:
@@ -317,7 +329,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         yield from one(int(which[: len(str(1 << 32))]), json)
         return
     name = _named(which)
-    report = look(name=name)
+    report = look(name=name, by=by)
     if which and not report.shown:
         raise CommandError(f"no process is called {cut(escape_line(which), 40)} now")
     if json:

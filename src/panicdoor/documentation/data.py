@@ -29,11 +29,13 @@ COMMAND_KEYS: Final = (
 )
 ARGUMENT_KEYS: Final = (
     ("name", "as the usage has it, in small letters"),
-    ("kind", "str, int, or bool for a flag"),
+    ("kind", "str, int, seconds (typed as 90s, 15m, 6h or 2d), or bool for a flag"),
     ("about", "what it means"),
     ("required", "false where it may be left out"),
     ("default", "what is taken then"),
     ("rest", "true where it takes all the words that are left"),
+    ("option", "true where it is typed as --name, anywhere behind the command"),
+    ("value", "what the word behind an option is; cpu|memory where it is one of these"),
 )
 FIELD_KEYS: Final = (
     ("path", "where it is, as jq(1) takes it"),
@@ -76,6 +78,8 @@ def command(entry: Command) -> dict[str, Any]:
                 "required": argument.required,
                 "default": argument.default,
                 "rest": argument.rest,
+                "option": argument.option,
+                "value": argument.value,
             }
             for argument in entry.arguments
         ],

@@ -208,7 +208,7 @@ class Asked:
             return
         elif self._timer is not None:
             self._timer.cancel()
-        self._deliver(Part(answer.text, answer.end, answer.code))
+        self._deliver(Part(answer.text, answer.end, answer.code, answer.top))
 
     def _wait(self, seconds: float) -> None:
         if self._timer is not None:

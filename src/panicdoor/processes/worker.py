@@ -8,6 +8,7 @@ asks it anything, the observer keeps what `triage` compares with.
 
 import time
 from collections.abc import Generator
+from typing import cast
 
 from panicdoor.commands import snapshot
 from panicdoor.commands.registry import Context, Where, find
@@ -38,7 +39,7 @@ class Worker:
         self._place = place
         self._manual = place.world.manual
         self._errand: tuple[int, int] | None = None
-        self._parts: Generator[str, None, None] | None = None
+        self._parts: Generator[str, None, str] | None = None
         self._rest = ""
 
     def keep(self) -> None:
@@ -52,7 +53,7 @@ class Worker:
             return
         self._end_parts()
         self._errand = message.epoch, message.id
-        self._parts = self._begin(message.words)
+        self._parts = self._begin(message.words, message.cursor)
         self._next()
 
     def more(self, message: More, _: str) -> None:
@@ -74,11 +75,13 @@ class Worker:
         except Exception as error:
             self._place.report(error)
 
-    def _begin(self, words: tuple[str, ...]) -> Generator[str, None, None]:
-        context = Context(self._manual, NOWHERE, now_text(), lambda: "")
+    def _begin(self, words: tuple[str, ...], cursor: str) -> Generator[str, None, str]:
+        context = Context(self._manual, NOWHERE, now_text(), lambda: "", cursor)
         command = find(words)
         bound = command.bind(words[1:])
-        yield from command.run(context, *bound.values, **bound.flags)
+        parts = command.run(context, *bound.values, **bound.options)
+        # Of commands only those that can be followed return something.
+        return (yield from cast(Generator[str, None, str | None], parts)) or ""
 
     def _next(self) -> None:
         if self._rest or self._parts is None:
@@ -86,15 +89,15 @@ class Worker:
             return
         try:
             self._say(next(self._parts), end=False, code=0)
-        except StopIteration:
-            self._say("", end=True, code=0)
+        except StopIteration as end:
+            self._say("", end=True, code=0, cursor=end.value)
         except CommandError as error:
             self._say(f"{error}\n", end=True, code=1)
         except Exception as error:
             self._place.report(error)
             self._say("this command has a bug, which has been recorded\n", end=True, code=1)
 
-    def _say(self, text: str, end: bool, code: int) -> None:
+    def _say(self, text: str, end: bool, code: int, cursor: str = "") -> None:
         if self._errand is None:
             return
         epoch, number = self._errand
@@ -102,4 +105,4 @@ class Worker:
         head, self._rest = text[:PART_MAX], "" if end else text[PART_MAX:]
         if end:
             self._errand = self._parts = None
-        self._place.tell("monitor", Output(number, epoch, head, end, code))
+        self._place.tell("monitor", Output(number, epoch, head, end, code, cursor))

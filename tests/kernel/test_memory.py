@@ -40,7 +40,7 @@ def usual_stack() -> None:
 def test_without_a_right_to_lock_nothing_is() -> None:
     def lock() -> object:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096, 4096))
-        return memory.lock((), privileged=False).name, kib("VmLck")
+        return memory.lock((), forever=False).name, kib("VmLck")
 
     assert in_child(lock, nobody=True) == [Locked.NONE.name, 0]
 
@@ -48,7 +48,7 @@ def test_without_a_right_to_lock_nothing_is() -> None:
 @needs_root
 def test_root_locks_everything_now_and_later() -> None:
     def lock() -> object:
-        locked = memory.lock(memory.survey(), privileged=True)
+        locked = memory.lock(memory.survey(), forever=True)
         before = kib("VmLck")
         block = bytearray(32 * MIB)
         return locked.name, before > 0, kib("VmLck") - before >= len(block) // 1024
@@ -62,7 +62,7 @@ def test_who_will_lose_that_right_locks_what_there_is() -> None:
         pytest.skip("RLIMIT_MEMLOCK is infinite here")
 
     def lock() -> object:
-        locked = memory.lock(memory.survey(), privileged=False)
+        locked = memory.lock(memory.survey(), forever=memory.raise_limit())
         become_nobody()
         before = kib("VmLck")
         block = bytearray(32 * MIB)
@@ -80,7 +80,7 @@ def test_the_stack_of_a_locked_process(prepare: Callable[[], memory.Ranges]) -> 
         usual_stack()
         end = end_of_stack()
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 * MIB, 8 * MIB))
-        memory.lock(prepare(), privileged=False)
+        memory.lock(prepare(), forever=False)
         become_nobody()
         use_stack(end, DEEP)
         return True
@@ -133,7 +133,7 @@ def test_reading_in_costs_no_copies() -> None:
 
     def read_in() -> object:
         before = private()
-        memory.lock(tuple(ranges), privileged=False)
+        memory.lock(tuple(ranges), forever=False)
         return private() - before
 
     assert in_child(read_in) < 2048
@@ -141,7 +141,7 @@ def test_reading_in_costs_no_copies() -> None:
 
 def test_ranges_that_are_not_there_are_passed_over() -> None:
     nonsense = ((0, 4096), (4096, 8192), (1 << 46, (1 << 46) + 4096))
-    assert in_child(lambda: memory.lock(nonsense, privileged=False).name) in Locked.__members__
+    assert in_child(lambda: memory.lock(nonsense, forever=False).name) in Locked.__members__
 
 
 def test_freed_memory_stays_ours() -> None:

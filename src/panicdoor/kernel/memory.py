@@ -91,27 +91,20 @@ def survey() -> Ranges:
     return tuple(ranges)
 
 
-def lock(ranges: Ranges, privileged: bool) -> Locked:
+def lock(ranges: Ranges, forever: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
     `ranges` are read in first; pages that are shared stay shared. With MCL_FUTURE under a finite
-    RLIMIT_MEMLOCK a process dies at its next megabyte unless it is `privileged`: keeps
-    CAP_IPC_LOCK. Then only what is held now is locked. Never raises.
+    RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too only
+    `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
     """
-    unlimited = _raise_limit()
     for start, end in ranges:
         # A device, a hole, an older kernel: what is not read in now is read when it is needed.
-        with contextlib.suppress(OSError):
-            libc.madvise(start, end - start, libc.MADV_POPULATE_READ)
+        libc.populate(start, end - start)
     now = libc.MCL_CURRENT | libc.MCL_ONFAULT
-    if unlimited or privileged:
-        with contextlib.suppress(OSError):
-            libc.mlockall(now | libc.MCL_FUTURE)
-            return Locked.ALL
-    with contextlib.suppress(OSError):
-        libc.mlockall(now)
-        return Locked.CURRENT
-    return Locked.NONE
+    if forever and libc.mlockall(now | libc.MCL_FUTURE):
+        return Locked.ALL
+    return Locked.CURRENT if libc.mlockall(now) else Locked.NONE
 
 
 def privileged() -> bool:
@@ -121,7 +114,8 @@ def privileged() -> bool:
     return bool(int(effective.split()[1], 16) >> CAP_IPC_LOCK & 1)
 
 
-def _raise_limit() -> bool:
+def raise_limit() -> bool:
+    """Raise RLIMIT_MEMLOCK as far as we may, for us and our children; True where it is gone."""
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in (resource.RLIM_INFINITY, hard):
         with contextlib.suppress(ValueError, OSError):

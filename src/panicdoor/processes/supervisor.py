@@ -139,7 +139,7 @@ class Supervisor:
         rehearse(self._world.manual)
         gc.collect()
         memory.trim_malloc()
-        memory.plug_pools()
+        memory.plug_gaps()
         gc.freeze()
         gc.set_threshold(*COLLECT)
         self._ranges = memory.survey()

@@ -31,8 +31,8 @@ from panicdoor.messages import (
     Written,
 )
 from panicdoor.processes.opening import SECRETS
-from panicdoor.processes.supervisor import ENTRIES, SPARE
-from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed, places_of
+from panicdoor.processes.supervisor import ENTRIES
+from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SPARE, SUPERVISOR, allowed, places_of
 
 NAMES = (SUPERVISOR, *(role.name for role in ROLES))
 FRONTENDS = ("datagram", "ssh", "stream")

@@ -64,6 +64,7 @@ ROLES: Final = (
 )
 
 SUPERVISOR: Final = "supervisor"
+SPARE: Final = "spare"
 
 Row = tuple[tuple[str, ...], tuple[str, ...], tuple[type[Message], ...]]
 

@@ -19,7 +19,13 @@ SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
 SYS_LANDLOCK_RESTRICT_SELF: Final = 446
 
 _LIBC.syscall.restype = ctypes.c_long
-_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+# What every process calls at its birth is looked up once.
+_madvise: Final = _LIBC.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_mlockall: Final = _LIBC.mlockall
+_signal: Final = _LIBC.signal
+_signal.restype = ctypes.c_void_p
+_signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _LIBC.capset.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 _LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
@@ -37,14 +43,22 @@ def syscall(name: str, number: int, *arguments: object) -> int:
     return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), name)
 
 
-def mlockall(flags: int) -> None:
-    """Lock this process's memory: mlockall(2)."""
-    _checked(_LIBC.mlockall(flags), "mlockall")
+def mlockall(flags: int) -> bool:
+    """Lock this process's memory: mlockall(2); False where it may not be."""
+    return bool(_mlockall(flags) == 0)
 
 
-def madvise(start: int, length: int, advice: int) -> None:
-    """Advise the kernel on a range of addresses: madvise(2)."""
-    _checked(_LIBC.madvise(start, length, advice), "madvise")
+def populate(start: int, length: int) -> bool:
+    """Read a range of addresses in, as if each page were read: madvise(2); False where it fails."""
+    return bool(_madvise(start, length, MADV_POPULATE_READ) == 0)
+
+
+def set_signal(number: int, action: int) -> None:
+    """Have a signal ignored or do its default: signal(2).
+
+    Python's own makes members of enumerations, at the cost of dozens of pages in each process.
+    """
+    _signal(number, action)
 
 
 def prctl(option: int, value: int) -> None:

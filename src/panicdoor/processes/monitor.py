@@ -103,8 +103,7 @@ def run(place: Place) -> None:
         place.on(kind, handler)
     place.give_up_rights()
     monitor.begin()
-    place.serve()
-    monitor.end()
+    place.serve(last=monitor.end)
 
 
 class Monitor:

@@ -64,10 +64,12 @@ def open_door(directory: Path, demo: bool) -> World:
         holdings.volatile = _open_files(directory, holdings.files)
         for name, file in SECRETS.items():
             holdings.secrets[name] = _secret_memory(directory / file)
-        world = World(door, host_key, signers, manual, holdings, user, confine.landlock_abi())
-        if not world.landlock and os.geteuid() == 0:
+        landlock = confine.landlock_abi()
+        if not landlock and os.geteuid() == 0:
             holdings.empty = _empty_directory(directory)
         holdings.wires = wires.open_all()
+        gaps = holdings.gaps()
+        world = World(door, host_key, signers, manual, holdings, user, landlock, gaps)
         undo.pop_all()
         return world
 

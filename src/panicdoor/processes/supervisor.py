@@ -34,7 +34,7 @@ from panicdoor.processes.place import Place, World, be_born, fill
 from panicdoor.processes.warmup import rehearse
 from panicdoor.processes.wires import Wire
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
+from panicdoor.roles import ROLE_OF, ROLES, SPARE, SUPERVISOR, Role, allowed, places_of
 
 ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
     "monitor": monitor.run,
@@ -61,7 +61,6 @@ DOOMED_MAX: Final = 2  # killed holders of one place that may still hang in the 
 READY_S: Final = 10.0  # seconds within which every place answers at start, or the door gives up
 STOP_S: Final = 1.0  # seconds a role has to end by itself
 COLLECT: Final = (200, 5, 5)  # gc.set_threshold(): what waits for longer fills pages of its own
-SPARE: Final = "spare"
 WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "worker"}
 
 
@@ -127,7 +126,7 @@ class Supervisor:
         self._untold = 0
         self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
-        self._privileged = False
+        self._unlimited = self._privileged = False
 
     def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -140,13 +139,14 @@ class Supervisor:
         rehearse(self._world.manual)
         gc.collect()
         memory.trim_malloc()
-        memory.plug_pools()
+        memory.plug_gaps()
         gc.freeze()
         gc.set_threshold(*COLLECT)
         self._ranges = memory.survey()
         self._privileged = memory.privileged()
+        self._unlimited = memory.raise_limit()
         # As those without rights do, so that the note at start is true of them.
-        locked = memory.lock(self._ranges, privileged=False)
+        locked = memory.lock(self._ranges, self._unlimited)
         notes = limits(self._world, locked, process.escape_oom_killer())
         # Inherited by all: others of this user must not reach the secrets through our descriptors.
         confine.hide_memory()
@@ -165,6 +165,7 @@ class Supervisor:
     def _start(self) -> bool:
         """Fill all places and wait until they answer; False when told to stop meanwhile."""
         give_up = time.monotonic() + READY_S
+        self._populate()
         while not self._stopping:
             self._turn()
             waiting = [s.name for s in self._seats.values() if s.pinged and not s.answered]
@@ -173,6 +174,21 @@ class Supervisor:
             if time.monotonic() > give_up:
                 raise PanicdoorError(f"{', '.join(waiting)} did not start in {READY_S:.0f} seconds")
         return False
+
+    def _populate(self) -> None:
+        """Fork everybody in one go, and do the books afterwards.
+
+        What the supervisor writes between two forks, every child has as a page of its own.
+        """
+        born = []
+        for seat in self._seats.values():
+            try:
+                born.append((seat, *self._fork(seat)))
+            except OSError:
+                break  # the next turn tries again, and says so
+        for seat, pid, pidfd in born:
+            self._hold(seat, pid, pidfd, process.start_time(pid))
+        self._unrecorded = True
 
     def _go_on(self) -> None:
         """Take a turn. Whatever is raised there, the door stays open."""
@@ -261,7 +277,7 @@ class Supervisor:
         try:
             name, number = seat.name, seat.fills + 1
             keeps_lock = self._privileged and seat.role.root and seat.role.name != SPARE
-            be_born(self._world, self._ranges, keeps_lock)
+            be_born(self._world, self._ranges, self._unlimited or keeps_lock)
             if seat.role.name == SPARE:
                 setproctitle.setproctitle(f"panicdoor: {name} of {self._world.door.name}")
                 become = spare.wait(name, self._world)

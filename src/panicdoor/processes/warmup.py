@@ -18,17 +18,22 @@ from panicdoor.commands.registry import Context, Here, call
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import CommandError
 from panicdoor.kernel import accounts, socket_table
+from panicdoor.messages import Ping, Pong
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.place import Place
+from panicdoor.processes.wires import Wire
 from panicdoor.protocols.base import READ_MAX, Part, parts_of
 from panicdoor.protocols.base import Protocol as Speaker
 from panicdoor.protocols.http import Http
 from panicdoor.protocols.lines import Lines
+from panicdoor.roles import SUPERVISOR
 
 ROUNDS: Final = 2  # the second finds what the first has made room for
+REHEARSALS: Final = 20  # Python has specialised what runs so often: then that, too, is shared
 WARM_UP_S: Final = 3.0  # seconds at most: a monitor that is dead costs every question two
 CLOSE_S: Final = 0.02  # seconds for what was closed to be noticed
+MONITOR: Final = "monitor"
 LOOPBACK: Final = "127.0.0.1"
 
 TEXT: Final = (
@@ -86,7 +91,8 @@ def rehearse(manual: Manual) -> None:
 
     The key is made for this and forgotten. OpenSSL's random numbers start anew after a fork.
     """
-    asyncio.SelectorEventLoop().close()
+    for _ in range(REHEARSALS):
+        _wait_and_hear()
     accounts.remember()
     for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
         with contextlib.suppress(OSError):  # the first question may make the kernel load a module
@@ -100,6 +106,30 @@ def rehearse(manual: Manual) -> None:
                 speaker.receive_data(text)
             speaker.receive_eof()
             _answer(speaker, context)
+
+
+def _wait_and_hear() -> None:
+    """Do once what every place does all the time: wait, and hear what is said."""
+    loop = asyncio.SelectorEventLoop()
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours = Wire(MONITOR, SUPERVISOR, ends[0].detach())
+    theirs = Wire(SUPERVISOR, MONITOR, ends[1].detach())
+
+    def hear(wire: Wire) -> None:
+        for message in wire.receive():
+            if isinstance(message, Ping):
+                wire.send(Pong(message.n))
+            else:
+                loop.stop()
+
+    for wire in (ours, theirs):
+        loop.add_reader(wire.fileno(), hear, wire)
+    loop.call_later(0, theirs.send, Ping(1))
+    loop.call_later(WARM_UP_S, loop.stop)
+    loop.run_forever()
+    loop.close()
+    ours.close()
+    theirs.close()
 
 
 def _answer(protocol: Speaker, context: Context) -> None:

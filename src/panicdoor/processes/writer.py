@@ -44,8 +44,7 @@ def run(place: Place) -> None:
     place.on(Write, writer.write)
     place.on(Places, writer.places)
     place.give_up_rights()
-    place.serve()
-    writer.drain()
+    place.serve(last=writer.drain)
 
 
 class Disk:

@@ -191,7 +191,7 @@ def test_what_does_not_end_is_killed(door: Door, monkeypatch: pytest.MonkeyPatch
 def test_a_door_that_is_not_whole_in_time_is_closed_again(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "READY_S", 0.5)
+    monkeypatch.setattr(supervisor, "READY_S", 1.0)
 
     def silent(place: Place) -> None:
         place.serve(lambda: place.run_for(60))
@@ -200,7 +200,9 @@ def test_a_door_that_is_not_whole_in_time_is_closed_again(
     door.start()
     pid, door.pid = door.pid, 0
     assert exit_code(pid) == 1
-    assert door.noted() == ["failed: datagram did not start in 0 seconds"]
+    (noted,) = door.noted()  # on a busy machine others may be late, too
+    late = noted.removeprefix("failed: ").removesuffix(" did not start in 1 seconds").split(", ")
+    assert "datagram" in late
     assert door.left(pid) == []
 
 

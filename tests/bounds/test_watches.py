@@ -12,7 +12,7 @@ from panicdoor.judge import dispatch, sessions
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, Hello, Logout, More, Output, Run, Write
 from panicdoor.processes import monitor
 
-PAUSE = 0.05  # seconds between two rounds in these tests
+PAUSE = 0.4  # seconds between two rounds in these tests
 
 
 def quick() -> None:
@@ -23,6 +23,11 @@ def quick() -> None:
 def deaf() -> None:
     quick()
     monitor.READER_S = 0.3  # type: ignore[misc]
+
+
+def slow() -> None:
+    hurry()
+    setattr(dispatch, "WATCH_S", 3600.0)  # noqa: B010
 
 
 class House:
@@ -57,16 +62,9 @@ class House:
         out(self.observer, run, "", last=True)
         self.end.say(More(number, EPOCH))
 
-    def serve(self, words: tuple[str, ...], times: int) -> None:
-        """Run whatever there is to be run, until `words` have been run so many times."""
-        while times:
-            run = self.observer.hear(Run)
-            out(self.observer, run, "", last=True)
-            times -= run.words == words
-
     def quiet(self) -> bool:
         """Whether nothing is run any more."""
-        linger(self.places, 4 * PAUSE)
+        linger(self.places, 2 * PAUSE)
         return not any(isinstance(m, Run) for m in self.observer.waiting())
 
 
@@ -89,22 +87,30 @@ def house(opened_door: Places) -> House:
     return House(opened_door)
 
 
+@pytest.fixture
+def resting(opened_door: Places) -> House:
+    """One whose watches have only their first round."""
+    opened_door.fill("monitor", slow)
+    return House(opened_door)
+
+
 def test_round_after_round_recorded_once(house: House) -> None:
     house.watch(1)
-    for number in range(5):
+    for number in range(3):
         house.round(1, f"{number}\n")
     assert written(house.places, "typed")["do"] == "rows --watch"
     entries = [m for m in house.places.end("writer", "monitor").waiting() if isinstance(m, Write)]
     assert "typed" not in [m.kind for m in entries]
 
 
-def test_between_two_rounds_it_holds_no_process(house: House) -> None:
-    house.watch(1)
+def test_between_two_rounds_it_holds_no_process(resting: House) -> None:
+    resting.watch(1)
+    resting.round(1, "1\n")
     for number in range(3):
-        house.round(1, "1\n")
-        house.ask(100 + number, "rows", "1")
-        run = house.observer.hear(Run, words=("rows", "1"))
-        out(house.observer, run, "", last=True)
+        resting.ask(100 + number, "rows", "1")
+        run = resting.observer.hear(Run)
+        assert run.words == ("rows", "1")
+        out(resting.observer, run, "", last=True)
 
 
 @pytest.mark.parametrize("texts", [("1\n", ""), ("1\n",)])
@@ -181,24 +187,19 @@ def test_an_error_ends_it(house: House) -> None:
     assert house.quiet()
 
 
-def test_so_many_at_once_and_no_more(house: House) -> None:
+def test_so_many_at_once_and_no_more(resting: House) -> None:
     most = monitor.WATCHES_MAX
-    for number in range(most):
-        house.watch(number)
-        house.round(number, "1\n")
-    house.ask(most, "rows", "--watch", "7")
-    run = house.observer.hear(Run, words=("rows", "7"))
-    out(house.observer, run, "once\n")
-    assert part(house.end, most) == ("once\n", False, 0)
-    house.observer.hear(More, id=run.id)
-    out(house.observer, run, "", last=True)
-    house.end.say(More(most, EPOCH))
-    text, end, code = part(house.end, most)
+    for number in range(most + 1):
+        resting.watch(number)
+        resting.round(number, "1\n")
+    text, end, code = part(resting.end, most)
     assert text == f"({most} watches run on this door already: this one ends here)\n"
     assert (end, code) == (True, 1)
-    house.end.say(Cancel(0, EPOCH))
-    house.ask(most + 1, "rows", "--watch", "8")
-    house.serve(("rows", "8"), 2)
+    resting.end.say(Cancel(0, EPOCH))
+    resting.watch(most + 1)
+    resting.round(most + 1, "1\n")
+    taken(resting.places)
+    assert not any(m.end for m in resting.end.waiting() if isinstance(m, Answer))
 
 
 def test_what_is_followed_is_told_where_it_was(house: House) -> None:

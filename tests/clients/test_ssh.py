@@ -1,6 +1,7 @@
 """Real ssh clients: commands, consoles, and everything that is refused with a sentence."""
 
 import asyncio
+import json
 import re
 import socket
 import subprocess
@@ -343,6 +344,12 @@ def test_a_watch_through_a_pipe(people: People) -> None:
         assert client.process.returncode == 1
 
 
+def test_a_watch_in_json_is_an_object_a_line(people: People) -> None:
+    with piped(*people.ssh("alice"), "clock", "--json", "--watch") as client:
+        first, second = (json.loads(client.until("}\n")) for _ in range(2))
+    assert 1 < second["now"] - first["now"] < 10
+
+
 def test_a_watch_that_is_not_allowed(people: People) -> None:
     done = ask(people, "carol", "rows", "--watch")
     assert done.returncode == 1
@@ -363,7 +370,7 @@ def test_a_watch_that_nobody_reads_holds_nobody(people: People) -> None:
 
 def screen(client: Conversation) -> str:
     """Return the next screen that a watch draws, up to its last row."""
-    client.until("\x1b[H\x1b[2J")
+    client.until("\x1b[H\x1b[2J\x1b[m")
     return client.until("--\x1b[H")
 
 

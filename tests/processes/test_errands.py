@@ -30,9 +30,9 @@ class House:
 
     def add(self, name: str, frontend: str = "stream1", where: Where = Where.OBSERVER) -> Job:
         job = Job(
-            frontend, where, (name,), "",
+            frontend, where, (name,),
             lambda: self.begun.append(name),
-            lambda text, end, code, _: self.heard.append((name, text, end, code)),
+            lambda text, end, code: self.heard.append((name, text, end, code)),
         )  # fmt: skip
         self.errands.add(job)
         return job

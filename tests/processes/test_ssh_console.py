@@ -215,7 +215,7 @@ def test_each_round_of_a_watch_draws_the_screen_anew() -> None:
         made.show("one\n")
         made.show("two\n")
         clear, foot, rows = screen.written.partition("\x1b[10;1H")[0], *_foot(screen)
-        assert clear == "\x1b[H\x1b[2J"
+        assert clear == "\x1b[H\x1b[2J\x1b[m"
         assert foot.startswith("-- Ctrl-C ends it; every 2 s; 20")
         assert foot.endswith(" UTC; memory --watch --")
         assert rows == "one\ntwo\n"
@@ -342,3 +342,33 @@ def test_triage_is_named_to_those_who_may_run_it() -> None:
     made, _ = console(screen, Somebody(level="public"))
     made.greet()
     assert "triage" not in screen.written
+
+
+@pytest.mark.parametrize(
+    ("line", "position", "left", "at"),
+    [
+        ("help pi", 7, "help ", 5),
+        ("help pi  ", 9, "help ", 5),
+        ("help", 4, "", 0),
+        ("help ping now", 9, "help  now", 5),
+        ("help", 0, "help", 0),
+        ("", 0, "", 0),
+    ],
+)
+def test_ctrl_w_erases_a_word(line: str, position: int, left: str, at: int) -> None:
+    screen = Screen()
+    console(screen)
+    assert screen.keys["\x17"](line, position) == (left, at)
+
+
+def test_ctrl_l_begins_the_screen_anew() -> None:
+    screen = Screen()
+    made, _ = console(screen)
+    assert screen.keys["\x0c"]("help pi", 4) == ("help pi", 4)
+    assert screen.written == "\x1b[H\x1b[2J\x1b[m" + PROMPT
+    made.begin(("ping",))
+    assert screen.keys["\x0c"]("", 0) is False
+    dumb = Screen(term="dumb")
+    console(dumb)
+    assert dumb.keys["\x0c"]("", 0) is False
+    assert dumb.written == ""

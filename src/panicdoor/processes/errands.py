@@ -36,15 +36,16 @@ class Job:
     """An errand, and who waits for it.
 
     `begun` is called when it has to wait, and when it starts; `heard` with each part it prints:
-    the text, whether it is the last, the exit code, and the cursor.
+    the text, whether it is the last, and the exit code. `cursor` is where its command goes on; when
+    the last part is heard, it is where the next round would.
     """
 
     frontend: str
     where: Where
     words: tuple[str, ...]
-    cursor: str
     begun: Callable[[], None]
-    heard: Callable[[str, bool, int, str], None]
+    heard: Callable[[str, bool, int], None]
+    cursor: str = ""
     until: float = 0.0
     runner: str = ""
     over: bool = False
@@ -117,9 +118,10 @@ class Errands:
         if job is not None and not job.over:
             runner.due, runner.idle = 0.0, time.monotonic()
             if message.end:
-                self._end(job, message.text, message.code, message.cursor)
+                job.cursor = message.cursor
+                self._end(job, message.text, message.code)
             else:
-                job.heard(message.text, False, message.code, "")
+                job.heard(message.text, False, message.code)
         elif message.end:
             runner.due = 0.0  # it was cancelled, and this was still due
         self._hand_out()
@@ -174,7 +176,7 @@ class Errands:
         """End an errand that waits for its client, if others wait for its place."""
         if any(e.where is RUNNERS[name] for waiting in self._waiting.values() for e in waiting):
             self.drop(job)
-            job.heard(UNREAD, True, SILENT, "")
+            job.heard(UNREAD, True, SILENT)
 
     def _lose(self, name: str, runner: Runner) -> None:
         """Have a runner replaced that missed its deadline; its client is told at once.
@@ -189,8 +191,8 @@ class Errands:
             text = f"{name} did not answer in {ERRAND_S:.0f} seconds and is being replaced\n"
             self._end(job, text, 1)
 
-    def _end(self, job: Job, text: str, code: int, cursor: str = "") -> None:
+    def _end(self, job: Job, text: str, code: int) -> None:
         """Say the last part, to whoever still waits for it."""
         if not job.over:
             job.over = True
-            job.heard(text, True, code, cursor)
+            job.heard(text, True, code)

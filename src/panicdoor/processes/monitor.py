@@ -283,17 +283,18 @@ class Monitor:
             case.until = time.monotonic() + READER_S
             self._place.tell(case.place, Answer(case.id, case.epoch, "", end=False))
 
-        def heard(text: str, end: bool, code: int, cursor: str) -> None:
+        def heard(text: str, end: bool, code: int) -> None:
             if end:
                 case.job = None
-            outcome = Outcome(text, end, code, cursor)
+            outcome = Outcome(text, end, code, job.cursor)
             if case.pending is None:
                 self._advance(case, outcome)
             else:
                 case.heard = outcome
 
-        case.job = Job(case.place, errand.where, errand.words, errand.cursor, begun, heard)
-        self.errands.add(case.job)
+        job = Job(case.place, errand.where, errand.words, begun, heard, errand.cursor)
+        case.job = job
+        self.errands.add(job)
 
     def _may_watch(self, case: Case) -> bool:
         """Return whether an answer may come again and again; what may once, may to its end."""

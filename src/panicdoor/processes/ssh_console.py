@@ -22,7 +22,8 @@ COLOURS: Final = {"observe": "32", "recover": "33", "defend": "31"}
 COLOURLESS: Final = frozenset({"", "dumb", "vt100", "vt102", "vt220"})
 DUMB: Final = frozenset({"", "dumb"})  # these cannot even be cleared
 
-_CTRL_C, _CTRL_D, _TAB = "\x03", "\x04", "\t"
+_CTRL_C, _CTRL_D, _CTRL_L, _CTRL_W, _TAB = "\x03", "\x04", "\x0c", "\x17", "\t"
+_CLEAR: Final = "\x1b[H\x1b[2J\x1b[m"  # the editor takes all up to an `m` for no text
 
 
 class Who(Protocol):
@@ -74,7 +75,10 @@ class Console:
         level = who.level or "public"
         shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
         self._prompt = f"{name} {shown}> "
+        # The line editor has most keys that people know; these it has not.
         chan.register_key(_TAB, self._complete)
+        chan.register_key(_CTRL_W, _erase_word)
+        chan.register_key(_CTRL_L, self._clear)
 
     def resize(self, width: int, height: int) -> None:
         """The terminal has another size; 0 where it is not known."""
@@ -136,7 +140,7 @@ class Console:
         self._column = 0
         self._turn(self._height - 1)
         self._whole = True
-        self._top = f"\x1b[H\x1b[2J{self._last_row(self._foot())}\x1b[H"
+        self._top = f"{_CLEAR}{self._last_row(self._foot())}\x1b[H"
 
     def show(self, text: str) -> None:
         """Show a part of an answer, up to the end of the page."""
@@ -245,6 +249,13 @@ class Console:
         self.paging = False
         self._chan.set_line_mode(True)
 
+    def _clear(self, line: str, position: int) -> Any:
+        """Begin the screen anew, with the line that is being typed."""
+        if self._running or not self._clears:
+            return False
+        self._chan.write(f"{_CLEAR}{self._prompt}")
+        return line, position
+
     def _complete(self, line: str, position: int) -> Any:
         """Add what is certain; show what is possible when that is nothing."""
         if self._running:
@@ -256,6 +267,12 @@ class Console:
             shown = _rows(done.choices, self._width)
             self._chan.write(f"{line}\n{shown}\n{self._prompt}")
         return done.line, done.position
+
+
+def _erase_word(line: str, position: int) -> tuple[str, int]:
+    """Return the line without the word before the cursor."""
+    start = line[:position].rstrip(" ").rfind(" ") + 1
+    return line[:start] + line[position:], start
 
 
 def _rows(words: tuple[str, ...], width: int) -> str:

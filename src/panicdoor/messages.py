@@ -24,6 +24,7 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
+Transcript = Annotated[bytes, Meta(max_length=12 * 1024)]  # two KEXINITs are 3 KiB
 Token = Annotated[str, Meta(max_length=32)]
 Scope = Annotated[str, Meta(max_length=64)]
 
@@ -62,12 +63,13 @@ class Handover(Message, frozen=True, tag="handover"):
 
 
 class Sign(Message, frozen=True, tag="sign"):
-    """The hash of a key exchange, to be signed with the door's key."""
+    """The hash of a key exchange, to be signed with the door's key, and what was hashed."""
 
     id: Number
     epoch: Number
     connection: Number
     hash: Bytes
+    transcript: Transcript
 
 
 class Signed(Message, frozen=True, tag="signed"):

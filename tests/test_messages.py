@@ -24,6 +24,7 @@ FIT = {
     "Scope": "127.0.0.1",
     "Token": "0123456789abcdef",
     "Bytes": b"bytes",
+    "Transcript": b"what was hashed",
 }
 
 

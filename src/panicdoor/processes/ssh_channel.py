@@ -16,7 +16,8 @@ from asyncssh.packet import SSHPacket
 PACKET_MIN: Final = 512  # bytes a client must take in one packet: fewer cost us a packet each
 WRITTEN_MAX: Final = 256 * 1024  # bytes that wait for its window: an answer stops long before
 SIZE_MAX: Final = 1000  # columns or rows: more is no terminal
-WIDTH_MIN: Final = 40  # columns: with fewer the line editor finds no room behind its prompt
+ENDLESS: Final = 5000  # columns, wider than any line: beyond them asyncssh's line editor fails
+DUMB: Final = frozenset({"", "dumb", "network", "unknown"})  # terminals that cannot move up
 ENVIRONMENT: Final = frozenset({b"NO_COLOR"})  # all of it that is looked at
 
 NO_X11: Final = "panicdoor: no X11 here: its commands print text.\n"
@@ -50,10 +51,19 @@ class SessionChannel(SSHServerChannel[str]):
         if self._send_state == "open":
             self.write(text, EXTENDED_DATA_STDERR)
 
-    def get_terminal_size(self) -> tuple[int, int, int, int]:
-        """Return columns and rows, as far as they can be true (0: not known), and no pixels."""
+    def screen(self) -> tuple[str, int, int]:
+        """Return the terminal's type, columns and rows (0: not known), as far as they can be."""
         width, height = self._term_size[:2]
-        return width and min(max(width, WIDTH_MIN), SIZE_MAX), min(height, SIZE_MAX), 0, 0
+        return self._term_type or "", min(width, SIZE_MAX), min(height, SIZE_MAX)
+
+    def get_terminal_type(self) -> str | None:
+        """Return the type for the line editor, which knows few names and one good way."""
+        return "xterm" if self._term_type not in DUMB | {None} else self._term_type
+
+    def get_terminal_size(self) -> tuple[int, int, int, int]:
+        """Return the size for the line editor, which scrolls on dumb terminals, but wrongly."""
+        name, width, height = self.screen()
+        return ENDLESS if name in DUMB else width, height, 0, 0
 
     def _process_window_change_request(self, packet: SSHPacket) -> bool:
         self._term_size = (packet.get_uint32(), packet.get_uint32(), 0, 0)

@@ -60,10 +60,10 @@ class Console:
         self._held = ""
         self._pages = self._running = self.entering = False
         self._room = 0
-        width, height = chan.get_terminal_size()[:2]
+        terminal, width, height = chan.screen()
         self.resize(width, height)
         colour = COLOURS.get(who.level, "")
-        plain = "NO_COLOR" in chan.get_environment() or chan.get_terminal_type() in COLOURLESS
+        plain = "NO_COLOR" in chan.get_environment() or terminal in COLOURLESS
         name = f"{who.principal or 'stranger'}@{door.name}"
         level = who.level or "public"
         shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
@@ -152,6 +152,7 @@ class Console:
     def _enter_page(self) -> None:
         self.paging = self.entering = True
         self._chan.set_line_mode(False)
+        self._chan.clear_input()  # the line editor forgets what was typed, but not where it stood
         self.entering = False
         self._chan.write(MORE[: self._width - 1])
 

@@ -322,6 +322,7 @@ def test_sessions_at_once(places: Places) -> None:
     [
         ("direct-tcpip", String("localhost") + UInt32(22) + String("::1") + UInt32(1)),
         ("direct-streamlocal@openssh.com", String("/run/x") + String("") + UInt32(0)),
+        ("tun@openssh.com", UInt32(0) + UInt32(0)),
         ("tun@openssh.com", UInt32(1) + UInt32(0)),
         ("tun@openssh.com", UInt32(2) + UInt32(0x7FFFFFFF)),
     ],

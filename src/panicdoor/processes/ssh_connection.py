@@ -348,6 +348,9 @@ class Connection(SSHServerConnection):
         for channel in list(self._open):
             channel.choke(self.choked)
 
+    def _process_tun_at_openssh_dot_com_open(self, _: SSHPacket) -> Any:
+        raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_FORWARDING)
+
     def _process_tcpip_forward_global_request(self, _: SSHPacket) -> None:
         self._greeting = f"panicdoor: {NO_FORWARDING}\n"  # this answer has no room for it
         self._report_global_response(False)
@@ -395,12 +398,4 @@ class Owner(asyncssh.SSHServer):
 
     def unix_connection_requested(self, dest_path: str) -> Any:
         """Nor anything else."""
-        raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_FORWARDING)
-
-    def tun_requested(self, unit: int | None) -> Any:
-        """Nor packets."""
-        raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_FORWARDING)
-
-    def tap_requested(self, unit: int | None) -> Any:
-        """Nor frames."""
         raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_FORWARDING)

@@ -220,7 +220,7 @@ def test_from_ipv6(tmp_path: Path) -> None:
         with terminal(*base, "-tt", "alice@::1") as client:
             assert "You are alice from ::1" in client.until("alice@web1 recover> ")
         with terminal(*base, "-tt", f"alice@{LOOPBACK}") as client:
-            client.until("alice@web1 public> ")
+            client.until("alice@web1 observe> ")
 
 
 def test_nothing_is_logged(people: People) -> None:

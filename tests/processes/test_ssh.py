@@ -1,17 +1,20 @@
 """Tests of the ssh process and its wires: a frontend that was taken over, and hostile handovers."""
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests import sshclients
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
+from tests.sshclients import alice_in, client, handing_over
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
@@ -30,7 +33,9 @@ from panicdoor.messages import (
     Write,
 )
 from panicdoor.orders.sshwire import Reader, string
+from panicdoor.processes import ssh as ssh_module
 from panicdoor.processes.opening import open_door
+from panicdoor.processes.ssh import STRANGERS
 
 ALICE = ed25519_key()
 
@@ -290,6 +295,58 @@ def _packet(message: Message) -> bytes:
 
 def test_a_client_is_handed_over(ssh: End) -> None:
     assert _banner(ssh) == b"SSH-2.0-panicdoor\r\n"
+
+
+def test_what_is_handed_over_and_is_no_socket_is_closed(ssh: End, places: Places) -> None:
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    before = descriptors(pid)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for _ in range(50):
+        ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [null])
+    os.close(null)
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:
+    """Who is dropped before it has begun is dropped all the same."""
+    pid = places.pids["ssh"]
+    assert _banner(ssh)
+    before = descriptors(pid)
+    with ExitStack() as stack:
+        for number in range(STRANGERS + 200):
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            peer = f"198.51.{number % 100}.7"
+            ssh.push(_packet(Handover(peer, LOOPBACK, 903)), [theirs.fileno()])
+            theirs.close()
+        assert _banner(ssh)
+        wait_for(lambda: descriptors(pid) <= before + STRANGERS + 8)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_who_holds_most_loses_the_oldest(tmp_path: Path) -> None:
+    """Of more that have logged in than there is room for."""
+
+    def hurry() -> None:
+        vars(ssh_module)["LOGGED_IN_MAX"] = 3
+
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        async with AsyncExitStack() as stack:
+            made = [
+                await stack.enter_async_context(client(handing_over(places), alice))
+                for _ in range(5)
+            ]
+            await made[0].end()
+            await made[1].end()
+            for still in made[2:]:
+                assert (await still.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
 
 
 def test_handovers_with_more_or_fewer_sockets(ssh: End, places: Places) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +29,10 @@ REFUSED = 100  # SSH_MSG_CHANNEL_FAILURE
 DATA, EXTENDED = 94, 95
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """A door that knows alice, with a monitor and an ssh process in it."""
-    with alice_in(tmp_path / "door", ALICE) as found:
+    with alice_in(tmp_path_factory.mktemp("alice") / "door", ALICE) as found:
         yield found
         journal_has_no_bug(found)
 

@@ -56,10 +56,10 @@ STRICT = b"curve25519-sha256,kex-strict-c-v00@openssh.com"
 HOSTBOUND = "publickey-hostbound-v00@openssh.com"
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """A door that knows alice, with a monitor and an ssh process in it."""
-    with alice_in(tmp_path / "door", ALICE) as found:
+    with alice_in(tmp_path_factory.mktemp("alice") / "door", ALICE) as found:
         yield found
         assert found.lives("ssh")
         journal_has_no_bug(found)

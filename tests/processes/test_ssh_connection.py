@@ -39,10 +39,10 @@ from tests.sshclients import (
 )
 
 from panicdoor.processes import ssh as ssh_module
+from panicdoor.processes import ssh_connection as connection_module
 from panicdoor.processes.ssh_connection import (
     CHANNELS_MAX,
     PACKET_MAX,
-    REKEYS_MAX,
     TRIES_MAX,
     Transcript,
     _guessed_wrong,
@@ -50,6 +50,7 @@ from panicdoor.processes.ssh_connection import (
 
 ALICE = sshclients.key()
 FLAT = 4096  # KiB that the process may grow by in a test: what it holds is bounded by less
+FEW = 5  # key exchanges
 IGNORE, PK_OK, FAILURE = 2, 60, 82
 BANNER = b"SSH-2.0-test\r\n"
 STRICT = b"curve25519-sha256,kex-strict-c-v00@openssh.com"
@@ -413,18 +414,22 @@ def cpu(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def test_key_exchanges_without_end(places: Places) -> None:
+def test_key_exchanges_without_end(tmp_path: Path) -> None:
+    def hurry() -> None:
+        vars(connection_module)["REKEYS_MAX"] = FEW
+
     async def say(alice: Client) -> None:
-        for number in range(REKEYS_MAX):
+        for number in range(FEW):
             alice.heard.clear()
             alice._send_kexinit()
             alice._kexinit_sent = True
-            if number == REKEYS_MAX - 1:
+            if number == FEW - 1:  # the first one was before the login
                 assert b"no key exchange is due" in await alice.hear(DISCONNECT)
             else:
                 await alice.hear(NEWKEYS)
 
-    to(places, say)
+    with alice_in(tmp_path / "door", ALICE, hurry) as places:
+        to(places, say)
 
 
 def test_a_transcript_is_of_the_first_hash() -> None:

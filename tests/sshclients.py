@@ -23,7 +23,7 @@ from panicdoor.messages import Handover, Ping, Pong, Write
 from panicdoor.processes import monitor as monitor_module
 from panicdoor.processes.opening import open_door
 
-TRIES, PAUSE = 8, 0.7  # again, and seconds between: the monitor says Fresh every 5 s
+TRIES, PAUSE = 8, 0.7  # and seconds between them: the monitor says Fresh every 5 s
 PATIENCE = 10.0  # seconds for whatever happens at once on a machine that is not busy
 OURS = 77  # the number of what a test opens by itself; asyncssh counts from 0
 
@@ -151,7 +151,7 @@ class Client(SSHClientConnection):
 @asynccontextmanager
 async def client(
     reach: Callable[[], socket.socket], who: asyncssh.SSHKey, *, user: str = "alice",
-    before: str = "", **more: Any,
+    before: str = "", tries: int = TRIES, **more: Any,
 ) -> AsyncIterator[Client]:  # fmt: skip
     """A client that has logged in, or has come as far as `before`; `more` are asyncssh's options.
 
@@ -161,12 +161,12 @@ async def client(
         config=None, known_hosts=None, host=LOOPBACK, username=user, client_keys=[who],
         agent_path=None, gss_host=None, **more,
     )  # fmt: skip
-    for again in range(TRIES, -1, -1):
+    for left in range(tries - 1, -1, -1):
         try:
             made = await _connected(reach(), options, before)
             break
         except asyncssh.ServiceNotAvailable:  # this machine kept the monitor from answering
-            if not again:
+            if not left:
                 raise
             await asyncio.sleep(PAUSE)
     try:

@@ -98,6 +98,7 @@ def test_every_field_is_bounded() -> None:
         messages.Order: "",
         messages.Token: "\U0010ffff" * 32,
         messages.Bytes: b"x" * 6144,
+        messages.Transcript: b"x" * messages.TRANSCRIPT_MAX,
         bool: True,
     }
     for kind in KINDS:

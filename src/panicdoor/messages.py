@@ -24,7 +24,8 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
-Transcript = Annotated[bytes, Meta(max_length=12 * 1024)]  # two KEXINITs are 3 KiB
+TRANSCRIPT_MAX: Final = 8 * 1024  # bytes; OpenSSH's key exchange has 5 KiB
+Transcript = Annotated[bytes, Meta(max_length=TRANSCRIPT_MAX)]
 Token = Annotated[str, Meta(max_length=32)]
 Scope = Annotated[str, Meta(max_length=64)]
 

@@ -132,6 +132,16 @@ def test_strict_key_exchange(places: Places) -> None:
     assert b"Strict key exchange" in raw(places, BANNER, begun, ignored, end=False)
 
 
+def test_a_thousand_algorithm_names_disturb_nobody(places: Places) -> None:
+    """A transcript that no message has room for is not asked about, or all would wait for it."""
+    for count in (1000, 1500):
+        names = b",".join(b"algorithm-%d" % number for number in range(count))
+        begun = wire_packet(kexinit(b"curve25519-sha256," + names))
+        answer = wire_packet(b"\x1e" + String(b"\x09" + bytes(31)))
+        assert b"fewer algorithms, please" in raw(places, BANNER, begun, answer, end=False)
+        to(places, lambda alice: alice.run("ping", check=True), tries=1)
+
+
 @pytest.mark.parametrize("kind", [LOGIN, GLOBAL, OPEN, REQUEST])
 def test_nothing_before_the_key_exchange(places: Places, kind: int) -> None:
     packet = wire_packet(bytes([kind]) + login())

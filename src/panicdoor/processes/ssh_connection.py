@@ -31,7 +31,7 @@ from asyncssh.packet import Boolean, NameList, SSHPacket, String
 from panicdoor.commands.registry import Here
 from panicdoor.config import Door
 from panicdoor.keys import ED25519, PublicKey
-from panicdoor.messages import Session
+from panicdoor.messages import TRANSCRIPT_MAX, Session
 from panicdoor.processes.desk import Desk
 from panicdoor.processes.ssh_channel import SessionChannel
 from panicdoor.processes.ssh_session import Channel, Login
@@ -121,6 +121,8 @@ class HostKey(asyncssh.SSHKeyPair):
     def sign(self, data: bytes) -> bytes:
         """Have the hash of a key exchange signed."""
         host, connection = self._ours
+        if len(connection.transcript) > TRANSCRIPT_MAX:  # the monitor would not even read it
+            raise asyncssh.KeyExchangeFailed("fewer algorithms, please")
         signature = host.sign(connection.number, data, connection.transcript)
         if not signature:
             raise asyncssh.ServiceNotAvailable("the door is busy; try again in a few seconds")

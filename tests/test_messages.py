@@ -24,6 +24,7 @@ FIT = {
     "Scope": "127.0.0.1",
     "Token": "0123456789abcdef",
     "Bytes": b"bytes",
+    "Transcript": b"what was hashed",
 }
 
 
@@ -104,6 +105,7 @@ def test_every_field_is_bounded() -> None:
         messages.Order: "",
         messages.Token: "\U0010ffff" * 32,
         messages.Bytes: b"x" * 6144,
+        messages.Transcript: b"x" * messages.TRANSCRIPT_MAX,
         bool: True,
     }
     for kind in KINDS:

@@ -24,6 +24,8 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
+TRANSCRIPT_MAX: Final = 8 * 1024  # bytes; OpenSSH's key exchange has 5 KiB
+Transcript = Annotated[bytes, Meta(max_length=TRANSCRIPT_MAX)]
 Token = Annotated[str, Meta(max_length=32)]
 Scope = Annotated[str, Meta(max_length=64)]
 
@@ -62,12 +64,13 @@ class Handover(Message, frozen=True, tag="handover"):
 
 
 class Sign(Message, frozen=True, tag="sign"):
-    """The hash of a key exchange, to be signed with the door's key."""
+    """The hash of a key exchange, to be signed with the door's key, and what was hashed."""
 
     id: Number
     epoch: Number
     connection: Number
     hash: Bytes
+    transcript: Transcript
 
 
 class Signed(Message, frozen=True, tag="signed"):

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tests.monitors import RUNNERS, hurry, linger, out, part, taken, written
 from tests.places import EPOCH, FAR, End, Places, opened
-from tests.processes.test_ssh import ALICE, H1, H2, TakenOver, reopened
+from tests.processes.test_ssh import ALICE, TakenOver, reopened
 
 from panicdoor.judge import dispatch, sessions
-from panicdoor.messages import Answer, Ask, Cancel, Fresh, Hello, Logout, More, Output, Run, Write
+from panicdoor.messages import Answer, Ask, Cancel, Hello, Logout, More, Output, Run, Write
 from panicdoor.processes import monitor
 
 PAUSE = 0.4  # seconds between two rounds in these tests
@@ -39,10 +39,8 @@ class House:
         self.places = places
         self.ssh = TakenOver(places)
         self.end: End = self.ssh.end
-        self.end.say(Hello("ssh", 1, EPOCH))
-        self.end.hear(Fresh)
-        self.ssh.sign(H1)
-        self.token = self.ssh.login("alice", ALICE, H1).token
+        self.ssh.sign(self.ssh.h1)
+        self.token = self.ssh.login("alice", ALICE, self.ssh.h1).token
         self.observer = places.end("observer", "monitor")
 
     def ask(self, number: int, *words: str) -> None:
@@ -242,8 +240,8 @@ def test_a_session_that_ends_without_a_logout_ends_it(opened_door: Places) -> No
     house = House(opened_door)
     house.watch(1)
     house.round(1, "1\n")
-    house.ssh.sign(H2, connection=2)
-    assert house.ssh.login("alice", ALICE, H2, connection=2).token
+    house.ssh.sign(house.ssh.h2, connection=2)
+    assert house.ssh.login("alice", ALICE, house.ssh.h2, connection=2).token
     text, end, code = part(house.end, 1)
     assert (text, end, code) == ("this session has ended; log in again\n", True, 3)
     assert house.quiet()

@@ -1,6 +1,7 @@
 """Real ssh clients: commands, consoles, and everything that is refused with a sentence."""
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -14,11 +15,13 @@ from typing import Any
 import asyncssh
 import pytest
 from tests.clients.programs import Conversation, need, piped, run, terminal
-from tests.logins import SSH, People, inhabited
-from tests.running import LOOPBACK, read_all
+from tests.logins import SSH, People, inhabited, make_key
+from tests.running import LOOPBACK, free_port, read_all, running, wait_for
 
+from panicdoor.keys import parse_public_key
 from panicdoor.processes.errands import HOLD_S
 
+INSTEAD = b"this door forwards nothing; go through another host with: ssh -J"
 PONG = re.compile(rb"pong from web1, [-0-9: ]+ UTC\n")
 
 
@@ -155,13 +158,96 @@ def test_no_files(people: People, tmp_path: Path) -> None:
         assert b"no files are copied here" in done.stderr
 
 
-def test_no_ports(people: People) -> None:
+def test_rsync_is_told(people: People, tmp_path: Path) -> None:
+    need("rsync")
+    through = " ".join(people.ssh("alice"))
+    done = run("rsync", "-e", through.rpartition(" ")[0], str(tmp_path), f"alice@{LOOPBACK}:/tmp/")
+    assert done.returncode
+    assert b"no files are copied here" in done.stderr
+
+
+def test_no_ports(people: People, tmp_path: Path) -> None:
     target = f"{LOOPBACK}:{people.door.port}"
     done = ask(people, "alice", options=("-W", target, "-o", "LogLevel=INFO"))
     assert done.returncode == 255
-    assert b"forwards nothing; go through another host with: ssh -J" in done.stderr
-    done = ask(people, "alice", "ping", options=("-R", "0:localhost:22", "-o", "LogLevel=INFO"))
-    assert b"remote port forwarding failed" in done.stderr
+    assert INSTEAD in done.stderr
+    for what in (("-R", "0:localhost:22"), ("-R", f"{tmp_path}/s:localhost:22")):
+        done = ask(people, "alice", "ping", options=(*what, "-o", "LogLevel=INFO"))
+        assert PONG.fullmatch(done.stdout)
+        assert b"remote port forwarding failed" in done.stderr
+        assert b"panicdoor: " + INSTEAD in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-L", "-D", "unix"])
+def test_no_ports_of_the_clients(people: People, option: str, tmp_path: Path) -> None:
+    port = free_port()
+    to = (LOOPBACK, port)
+    options = {
+        "-L": ("-L", f"{port}:localhost:22"),
+        "-D": ("-D", str(port)),
+        "unix": ("-L", f"{port}:/run/nobody"),
+    }[option]
+    with piped(*people.ssh("alice", *options, "-o", "LogLevel=INFO"), "-N", errors=True) as client:
+        sock = connected(to)
+        with sock:
+            if option == "-D":
+                sock.sendall(b"\x05\x01\0")
+                assert sock.recv(2) == b"\x05\0"
+                sock.sendall(b"\x05\x01\0\x01\x7f\0\0\x01\0\x16")
+            assert INSTEAD.decode() in client.until("ssh -J")
+
+
+def connected(to: tuple[str, int]) -> socket.socket:
+    """Return a connection to what will soon listen there."""
+    made: list[socket.socket] = []
+
+    def connect() -> bool:
+        with contextlib.suppress(OSError):
+            made.append(socket.create_connection(to, 5))
+        return bool(made)
+
+    wait_for(connect)
+    return made[0]
+
+
+def test_no_tunnel(people: People) -> None:
+    done = ask(people, "alice", "ping", options=("-w", "any:any", "-o", "LogLevel=INFO"))
+    if b"open failed" in done.stderr:  # a client that has no device itself may not even ask
+        assert INSTEAD in done.stderr
+
+
+def test_no_subsystem(people: People) -> None:
+    done = ask(people, "alice", "netconf", options=("-s",))
+    assert done.returncode == 1
+    assert b"The door runs its own commands" in done.stderr
+
+
+def test_from_ipv6(tmp_path: Path) -> None:
+    need("ssh", "ssh-keygen")
+    make_key(tmp_path, "alice", "ed25519", "256")
+    public = parse_public_key((tmp_path / "alice.pub").read_bytes(), "alice")
+    more = '\n[[grant]]\nto = ["alice"]\nmay = ["recover"]\nfrom = ["::1/128"]\n'
+    with running(
+        tmp_path / "door", listen=(LOOPBACK, "::1"), signers=[("alice", public)], more=more
+    ) as door:
+        base = (*SSH, "-i", str(tmp_path / "alice"), "-p", str(door.port))
+        done = run(*base, "alice@::1", "ping")
+        assert PONG.fullmatch(done.stdout)
+        with terminal(*base, "-tt", "alice@::1") as client:
+            assert "You are alice from ::1" in client.until("alice@web1 recover> ")
+        with terminal(*base, "-tt", f"alice@{LOOPBACK}") as client:
+            client.until("alice@web1 observe> ")
+
+
+def test_nothing_is_logged(people: People) -> None:
+    """Neither what asyncssh has to say of clients, good and bad, nor what Python has."""
+    said, files = people.door.said(), sorted(people.door.directory.iterdir())
+    for data in (b"SSH-2.0-x\r\n" + b"\xff" * 100, b"SSH-2.0-\xff\r\n", b"SSH-2.0-x\r\n"):
+        people.door.talk(data)
+    ask(people, "alice", "ping")
+    ask(people, "mallory", "ping")
+    assert people.door.said() == said
+    assert sorted(people.door.directory.iterdir()) == files
 
 
 def test_no_agent_and_no_x11(people: People) -> None:
@@ -441,7 +527,7 @@ def test_what_is_no_ssh_is_let_go(people: People, banner: bytes) -> None:
     with socket.create_connection((LOOPBACK, people.door.port), 5) as client:
         client.sendall(banner)
         client.settimeout(5)
-        assert read_all(client).startswith(b"SSH-2.0-panicdoor\r\n")
+        assert read_all(client).startswith(b"SSH-2.0-panicdoor ")
 
 
 def test_keyscan_sees_the_doors_key(people: People) -> None:

@@ -28,11 +28,8 @@ class Screen:
     def write(self, text: str) -> None:
         self.written += text
 
-    def get_terminal_size(self) -> tuple[int, int, int, int]:
-        return (*self.size, 0, 0)
-
-    def get_terminal_type(self) -> str:
-        return self.term
+    def screen(self) -> tuple[str, int, int]:
+        return (self.term, *self.size)
 
     def get_environment(self) -> dict[str, str]:
         return self.environment

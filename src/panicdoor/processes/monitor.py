@@ -315,7 +315,9 @@ class Monitor:
     def sign(self, message: Sign, sender: str) -> None:
         """Sign the hash of a key exchange, or say at once that it gets no signature."""
         now = time.monotonic()
-        signature = self._sessions.sign(message.epoch, message.connection, message.hash, now)
+        signature = self._sessions.sign(
+            message.epoch, message.connection, message.hash, message.transcript, now
+        )
         self._place.tell(sender, Signed(message.id, message.epoch, signature))
 
     def login(self, message: Login, sender: str) -> None:
@@ -396,7 +398,10 @@ class Monitor:
             self._tell_fresh(frontend)
 
     def _tell_fresh(self, frontend: str) -> None:
-        self._place.tell(frontend, Fresh(self._challenge(b""), self._place.epoch))
+        challenge = self._challenge(b"")
+        if frontend in GATES:
+            self._sessions.freshen(challenge)
+        self._place.tell(frontend, Fresh(challenge, self._place.epoch))
 
     def _challenge(self, scope: bytes) -> str:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)

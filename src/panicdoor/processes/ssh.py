@@ -34,11 +34,12 @@ OPERATORS: Final = 64  # the same, from networks that grants name
 LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 100 KiB each
 SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
+WINDOW: Final = 16 * 1024  # bytes that a session takes in ahead: lines, typed or piped
 
 
 def run(place: Place) -> None:
     """Be the ssh frontend."""
-    logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
+    logging.disable()  # asyncssh's and asyncio's: nobody reads it
     os.environ.update(HOME="/", LOGNAME="panicdoor")  # else asyncssh would ask a name service
     ssh = Ssh(place)
     warmth = Warmth(ssh)
@@ -84,7 +85,11 @@ class Ssh:
 
     def take(self, message: Handover, _: str) -> None:
         """Take a client in that a stream has handed over."""
-        sock = socket.socket(fileno=message.fd)
+        try:
+            sock = socket.socket(fileno=message.fd)
+        except OSError:
+            os.close(message.fd)  # it is no socket: that stream was taken over
+            return
         self.adopt(sock, message.peer, Here(message.host, message.port))
 
     def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
@@ -136,7 +141,7 @@ class Ssh:
 
     # What the monitor does for us
 
-    def sign(self, connection: int, hash: bytes) -> bytes:
+    def sign(self, connection: int, hash: bytes, transcript: bytes) -> bytes:
         """Return the host key's signature, or b"" when the monitor gives none in time."""
         if self._missed is not None and self._missed == self.desk.challenge():
             return b""
@@ -144,7 +149,7 @@ class Ssh:
         self._ids += 1
         number, epoch = self._ids, self._place.epoch
         signed = None
-        if self._place.tell("monitor", Sign(number, epoch, connection, hash)):
+        if self._place.tell("monitor", Sign(number, epoch, connection, hash, transcript)):
             signed = self._place.hear(
                 "monitor",
                 lambda m: isinstance(m, Signed) and (m.id, m.epoch) == (number, epoch),
@@ -214,6 +219,6 @@ def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnecti
         max_line_length=1024,
         encoding="utf-8",
         errors="replace",
-        window=64 * 1024,
-        max_pktsize=16 * 1024,
+        window=WINDOW,
+        max_pktsize=WINDOW,
     )

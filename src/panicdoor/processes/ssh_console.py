@@ -66,11 +66,11 @@ class Console:
         self._words: tuple[str, ...] = ()
         self._pages = self._running = self._watching = self._whole = self.entering = False
         self._page = self._room = self._column = 0
-        width, height = chan.get_terminal_size()[:2]
+        terminal, width, height = chan.screen()
         self.resize(width, height)
         colour = COLOURS.get(who.level, "")
-        self._clears = chan.get_terminal_type() not in DUMB
-        plain = "NO_COLOR" in chan.get_environment() or chan.get_terminal_type() in COLOURLESS
+        self._clears = terminal not in DUMB
+        plain = "NO_COLOR" in chan.get_environment() or terminal in COLOURLESS
         name = f"{who.principal or 'stranger'}@{door.name}"
         level = who.level or "public"
         shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
@@ -227,6 +227,7 @@ class Console:
     def _take_keys(self) -> None:
         self.entering = True
         self._chan.set_line_mode(False)
+        self._chan.clear_input()  # the line editor forgets what was typed, but not where it stood
         self.entering = False
 
     def _leave_watch(self) -> None:

@@ -181,7 +181,7 @@ class Channel(asyncssh.SSHServerSession[str]):
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """Another size from the next page on; the editor knows by itself."""
         if self._console is not None:
-            self._console.resize(width, height)
+            self._console.resize(*self._chan.screen()[1:])
 
     def pause_writing(self) -> None:
         """The client's window is full."""

@@ -15,9 +15,11 @@ import asyncssh
 from asyncssh.connection import SSHClientConnection
 
 from panicdoor.commands.registry import Here
+from panicdoor.processes.desk import Desk
 from panicdoor.processes.place import Place
 
 ROUND_S: Final = 3.0  # seconds at most: a door whose monitor is dead is warmed as far as it goes
+CHALLENGE_S: Final = 0.5  # seconds in which a monitor that is there has said a challenge
 STEP_S: Final = 0.02  # seconds between two looks whether all is said
 LOOPBACK: Final = "127.0.0.1"
 COMMANDS: Final = ("help", "ping", "about --json", "no such", "'", "order ping")
@@ -26,6 +28,8 @@ TYPED: Final = ("he\t\t", "lp\r", "\x1b[A\x7f\x03", "doc\r", " ", "q", "ping\r",
 
 class Adopter(Protocol):
     """Whoever takes a connected socket in."""
+
+    desk: Desk
 
     def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
         """Serve a client."""
@@ -62,6 +66,9 @@ class Warmth:
             place.report(error)
 
     async def _all(self, place: Place) -> None:
+        give_up = time.monotonic() + CHALLENGE_S
+        while not self._ssh.desk.challenge() and time.monotonic() < give_up:
+            await asyncio.sleep(STEP_S)  # without one no key exchange is signed
         await self._visit(place, known=False)
         await self._visit(place, known=True)
 

@@ -62,10 +62,10 @@ CLEAR: Final = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\xff\xfa" + b"x" * 1024,
     b"x" * 4096,
-    b"SSH-2.0-x\r\n",
     b"\x16\x03\x01\0\x04junk",
 )
-INSIDE_TLS: Final = (b"\0" + TEXT, HTTP, b"", b"SSH-2.0-x\r\n")
+SSH: Final = b"SSH-2.0-x\r\n"  # in the clear it is handed over, and others may never answer it
+INSIDE_TLS: Final = (b"\0" + TEXT, HTTP, b"", SSH)
 
 
 class Adopter(Protocol):
@@ -100,7 +100,7 @@ def rehearse(manual: Manual) -> None:
     keys.identity_from(keys.generate_identity()[0])
     here = Here(LOOPBACK, 1)
     context = Context(manual, here, now_text(), lambda: "")
-    for text in CLEAR:
+    for text in (*CLEAR, SSH):
         for speaker in (Lines(manual.greeting(here)), Http()):
             if text:
                 speaker.receive_data(text)
@@ -162,8 +162,10 @@ def warm_up(stream: Adopter, place: Place) -> None:
             if not client.done and (left := give_up - time.monotonic()) > 0:
                 place.run_for(left)
             client.close()
+        handed_over = Client(stream, place, SSH, None)
         silent.close()
         place.run_for(CLOSE_S)
+        handed_over.close()
 
 
 class Client:

@@ -116,13 +116,14 @@ def held(pid: int) -> set[str]:
 def given(place: str, log: str) -> set[str]:
     """Return the same as ROLES has it."""
     names = {"identity": "identity", "tls": "tls.pem", "stderr": log}
-    everything = {*names.values(), "journal", "places", "tcp", "udp"}
+    everything = {*names.values(), "journal", "places", "policy", "tcp", "udp"}
     if place == "supervisor":
         return {*everything, "door"}  # the directory, for the lock on it
     if place in SPARES:
         return everything
     role = ROLE_OF[place]
     wanted = {*role.secrets, *role.files, role.listens} - {""}
+    wanted |= {"policy"} if role.policy else set()
     return {names.get(name, name) for name in wanted}
 
 

@@ -79,7 +79,7 @@ class Door:
         ENTRIES.update(self.entries)
         for prepare in self.before:
             prepare()
-        return Supervisor(self.world).run(lambda world, notes: os.close(ready))
+        return Supervisor(self.world, reloads=True).run(lambda world, notes: os.close(ready))
 
     def places(self) -> dict[str, int]:
         """Return who holds which place."""

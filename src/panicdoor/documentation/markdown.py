@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from panicdoor.commands.registry import Command, Level
-from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS
+from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS, NEED_KEYS
 from panicdoor.documentation.help import LEVELS
 
 
@@ -54,6 +54,7 @@ def _json() -> list[str]:
         "",
         *_table(("door", "meaning"), DOOR_KEYS),
         *_table(("command", "meaning"), COMMAND_KEYS),
+        *_table(("needs", "meaning"), NEED_KEYS),
         *_table(("argument", "meaning"), ARGUMENT_KEYS),
     ]
 

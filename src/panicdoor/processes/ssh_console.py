@@ -54,7 +54,6 @@ class Console:
         self.paging = False
         self._chan = chan
         self._door = door
-        self._who = who
         self._go_on = go_on
         self._stop = stop
         self._held = ""
@@ -62,13 +61,19 @@ class Console:
         self._room = 0
         width, height = chan.get_terminal_size()[:2]
         self.resize(width, height)
+        self.know(who)
+        chan.register_key(_TAB, self._complete)
+
+    def know(self, who: Who) -> None:
+        """Show who that is from the next prompt on."""
+        self._who = who
+        chan = self._chan
         colour = COLOURS.get(who.level, "")
         plain = "NO_COLOR" in chan.get_environment() or chan.get_terminal_type() in COLOURLESS
-        name = f"{who.principal or 'stranger'}@{door.name}"
+        name = f"{who.principal or 'stranger'}@{self._door.name}"
         level = who.level or "public"
         shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
         self._prompt = f"{name} {shown}> "
-        chan.register_key(_TAB, self._complete)
 
     def resize(self, width: int, height: int) -> None:
         """The terminal has another size; 0 where it is not known."""

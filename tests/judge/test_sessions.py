@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from tests.sshkeys import Key, ecdsa_key, ed25519_key, rsa_key, sk_ed25519_key
 
 from panicdoor.commands.registry import Level
+from panicdoor.config import Grant
 from panicdoor.judge.policy import Policy
 from panicdoor.judge.sessions import (
     CONNECTIONS_MAX,
     LOGIN_S,
     SESSIONS_MAX,
     TRIES_MAX,
+    Change,
     Sessions,
     Verdict,
     parse,
@@ -291,6 +293,84 @@ def test_bounds(gate: Gate) -> None:
         tokens.add(verdict.token)
     assert len(tokens - {""}) == SESSIONS_MAX + 5
     assert sum(gate.sessions.find(token, EPOCH) is not None for token in tokens) == SESSIONS_MAX
+
+
+OBSERVE = Grant(to=("alice", "bob"), may=("observe",))
+RECOVER = Grant(to=("alice",), may=("recover",))
+FAR_OFF = Grant(to=("bob",), may=("observe",), networks=("198.51.100.0/24",))
+
+
+def two_at_home(*grants: Grant) -> tuple[Gate, str, str]:
+    """Alice and bob have logged in to a door with these grants."""
+    gate = Gate(Sessions(DOOR, SIGNERS, Policy(grants)))
+    tokens = []
+    for user, key, hash, connection in (("alice", ALICE, H1, 1), ("bob", BOB, H2, 2)):
+        gate.sign(hash, connection)
+        body = hostbound(user, key)
+        verdict = gate.sessions.login(
+            EPOCH, connection, body, key.sign(string(hash) + body), "192.0.2.7", gate.now,
+            gate.wall, user.encode(),
+        )  # fmt: skip
+        tokens.append(verdict.token)
+    return gate, tokens[0], tokens[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ((OBSERVE,), (OBSERVE,), {}),
+        ((OBSERVE,), (OBSERVE, RECOVER), {"alice": "recover"}),
+        ((OBSERVE, RECOVER), (OBSERVE,), {"alice": "observe"}),
+        ((OBSERVE,), (RECOVER,), {"alice": "recover", "bob": ""}),
+        ((OBSERVE,), (), {"alice": "", "bob": ""}),
+        ((OBSERVE,), (FAR_OFF,), {"alice": "", "bob": "public"}),
+        ((), (), {}),
+        ((), (OBSERVE,), {"alice": "observe", "bob": "observe"}),
+        ((RECOVER,), (RECOVER,), {}),
+    ],
+)
+def test_another_policy(
+    before: tuple[Grant, ...], after: tuple[Grant, ...], changed: dict[str, str]
+) -> None:
+    gate, alice, bob = two_at_home(*before)
+    found = gate.sessions.change(SIGNERS, Policy(after), gate.wall)
+    assert {c.session.speaker.principal: c.level for c in found} == changed
+    assert all(c.epoch == EPOCH for c in found)
+    for name, token, connection in (("alice", alice, 1), ("bob", bob, 2)):
+        over = changed.get(name) == ""
+        assert (gate.sessions.find(token, EPOCH) is None) == over
+        assert all(c.session.connection == connection for c in found if c.token == token)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        f'bob namespaces="order@panicdoor" {BOB.line()}',
+        f'bob namespaces="login@panicdoor" {MALLORY.line()}',
+        f'dave namespaces="login@panicdoor" {BOB.line()}',
+        f'bob namespaces="login@panicdoor",valid-before="20200101Z" {BOB.line()}',
+        f'bob namespaces="login@panicdoor",valid-after="20900101Z" {BOB.line()}',
+    ],
+)
+def test_a_key_that_opens_this_door_no_more(line: str) -> None:
+    gate, alice, bob = two_at_home(OBSERVE)
+    listed = f'alice namespaces="login@panicdoor" {ALICE.line()}\n{line}\n'
+    found = gate.sessions.change(parse_signers(listed.encode()), Policy((OBSERVE,)), gate.wall)
+    assert [(c.token, c.level) for c in found] == [(bob, "")]
+    assert isinstance(found[0], Change)
+    assert gate.sessions.find(alice, EPOCH)
+    assert gate.sessions.find(bob, EPOCH) is None
+    gate.sign(b"3" * 32, connection=3)
+    assert not gate.enter("bob", BOB, b"3" * 32, 3).token
+
+
+def test_a_new_policy_holds_for_the_next_login() -> None:
+    gate, _, _ = two_at_home(OBSERVE)
+    listed = f'mallory namespaces="login@panicdoor" {MALLORY.line()}\n'
+    gate.sign(b"3" * 32, connection=3)
+    gate.sessions.change(parse_signers(listed.encode()), Policy(()), gate.wall)
+    assert gate.enter("mallory", MALLORY, b"3" * 32, 3).token
 
 
 @given(st.binary(max_size=200))

@@ -49,20 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check, ask, and wait for the verdict. Raises ConfigError, CommandError."""
-    directory: Path = arguments.dir
-    read_policy(directory)
-    supervisor = next((h for h in holders(directory) if h.place == SUPERVISOR), None)
+    """Check, ask, and say what came of it. Raises ConfigError, CommandError."""
+    read_policy(arguments.dir)
+    print(said(ask(arguments.dir)))
+    return 0
+
+
+def ask(directory: Path) -> dict[str, Any]:
+    """Have the door read its policy; return the entry that says what holds from now on.
+
+    Raises CommandError where no door is open, it refused, or nobody answered in VERDICT_S.
+    """
     at = _size(directory / JOURNAL)
-    try:
-        if supervisor is None or not process.tell(
-            supervisor.pid, supervisor.started, signal.SIGHUP
-        ):
-            raise CommandError(
-                f"no supervisor of a door on {directory}; panicdoor serve starts one"
-            )
-    except PermissionError:
-        raise CommandError(f"the door on {directory} is another user's") from None
+    signal_supervisor(directory)
     verdict = _verdict(directory / JOURNAL, at)
     if verdict is None:
         raise CommandError(
@@ -71,8 +70,19 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if "error" in verdict:
         raise CommandError(f"the door goes on as before: {verdict['error']}")
-    print(said(verdict))
-    return 0
+    return verdict
+
+
+def signal_supervisor(directory: Path) -> None:
+    """Send SIGHUP to the supervisor of the door that is open. Raises CommandError."""
+    found = next((holder for holder in holders(directory) if holder.place == SUPERVISOR), None)
+    try:
+        if found is None or not process.tell(found.pid, found.started, signal.SIGHUP):
+            raise CommandError(
+                f"no supervisor of a door on {directory}; panicdoor serve starts one"
+            )
+    except PermissionError:
+        raise CommandError(f"the door on {directory} is another user's") from None
 
 
 def said(verdict: dict[str, Any]) -> str:

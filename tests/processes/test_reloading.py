@@ -10,18 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.child import in_child
+from tests.judge.test_sessions import H1, hostbound
 from tests.monitors import out, start, written
-from tests.places import Places, opened
+from tests.places import EPOCH, FAR, Places, opened
 from tests.running import LOOPBACK, ROOT, Door, descriptors, running, wait_for
+from tests.sshkeys import ed25519_key
 
-from panicdoor.messages import Hello, Reload, Reloaded, Run
+from panicdoor.config import Grant
+from panicdoor.messages import (
+    Answer,
+    Ask,
+    Cancel,
+    Hello,
+    Login,
+    More,
+    Regraded,
+    Reload,
+    Reloaded,
+    Run,
+    Session,
+    Sign,
+    Signed,
+)
+from panicdoor.orders.sshwire import string
 from panicdoor.processes.policy_memory import Document
 from panicdoor.roles import ROLE_OF
 
 OTHER = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["127.0.0.0/8"]\n'
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZ1pNEPDl9OFPaJDtRNmBXjGzIvQ0xS7+VqnVHR2zmV"
 ALICE = f'alice namespaces="login@panicdoor" {KEY}\n'
+CROWD = 24  # more than the pools of a door that is small for a test
 HURRY = "from panicdoor.processes import errands; errands.ERRAND_S = errands.WAIT_S = 0.5"
 
 
@@ -43,13 +63,13 @@ def asked(places: Places) -> Run:
     return run
 
 
-def put(places: Places, **fields: object) -> None:
+def put(places: Places, listed: bytes = b"# nobody\n", /, **fields: object) -> None:
     """Put another policy in force, as a worker does."""
     door = places.world.door
     values = {name: getattr(door, name) for name in type(door).__struct_fields__}
     in_child(
         lambda: places.world.holdings.policy.write(
-            Document(type(door)(**{**values, **fields}), b"# nobody\n")
+            Document(type(door)(**{**values, **fields}), listed)
         )
     )
 
@@ -107,6 +127,35 @@ def test_a_monitor_that_is_filled_anew_has_the_last_one(places: Places) -> None:
     places.stop("monitor", signal.SIGKILL)
     places.fill("monitor", fill_no=2)
     assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
+
+
+def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Path) -> None:
+    """It has been taken over, and ends nothing by itself."""
+    grants = (Grant(to=("alice",), may=("observe",)),)
+    key = ed25519_key()
+    listed = f'alice namespaces="login@panicdoor" {key.line()}\n'.encode()
+    with opened(tmp_path / "door") as places:
+        put(places, listed, grants=grants)
+        start(places)
+        ssh, observer = places.end("ssh", "monitor"), places.end("observer", "monitor")
+        ssh.say(Hello("ssh", 1, EPOCH), Sign(1, EPOCH, 7, H1))
+        assert ssh.hear(Signed).signature
+        body = hostbound("alice", key, places.world.host_key.blob)
+        ssh.say(Login(2, EPOCH, 7, body, key.sign(string(H1) + body), "192.0.2.7"))
+        session = ssh.hear(Session)
+        assert (session.principal, session.level) == ("alice", "observe")
+        request = Ask(3, EPOCH, FAR, "ssh", "192.0.2.7", "", ("triage",), "", session.token)
+        ssh.say(request)
+        run = observer.hear(Run)
+
+        errand = asked(places)
+        put(places, listed, grants=())
+        out(places.end("worker1", "monitor"), errand, "", last=True)
+        assert ssh.hear(Regraded) == Regraded(EPOCH, 7, "")
+        assert observer.hear(Cancel).id == run.id
+        assert written(places, "reload") == {"policy": 2, "ended": 1, "of": "alice"}
+        ssh.say(More(3, EPOCH), replace(request, id=4))
+        assert ssh.hear(Answer, id=4).text == "this session has ended; log in again\n"
 
 
 # A real door
@@ -342,3 +391,52 @@ def test_nobody_listens_elsewhere_after_it(door: Door, policy: Path) -> None:
     assert verdict(door)["restart"] == ["listen"]
     with socket.create_connection((LOOPBACK, door.port), 5):
         pass
+
+
+# Who is let into the operators' pool
+
+
+def ended(client: socket.socket) -> bool:
+    """Return whether the door has let go of a client."""
+    client.setblocking(False)
+    try:
+        while client.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def crowd(door: Door, first: bytes) -> int:
+    """Connect CROWD times, say the same each time, and return how many are let go of again."""
+    clients = [door.connect() for _ in range(CROWD)]
+    try:
+        for client in clients:
+            client.sendall(first)
+        wait_for(door.documented)  # and so all of them have been taken in
+        return sum(map(ended, clients))
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("first", [b"he", b"SSH-2.0-x\r\n"])
+def test_networks_of_new_grants_are_let_into_the_operators_pool(
+    tmp_path: Path, first: bytes
+) -> None:
+    small = "from panicdoor.processes import ssh, stream; ssh.STRANGERS = 4; stream.STRANGERS = 8"
+    with running(tmp_path / "door", code=small) as door:
+        (door.directory / "allowed_signers").write_text(ALICE)
+        wait_for(lambda: crowd(door, first) >= CROWD - 12)
+        with (door.directory / "door.toml").open("a") as policy:
+            policy.write(OTHER)
+        assert "policy" in verdict(door)
+        wait_for(lambda: "One signature" in told(door))
+        assert crowd(door, first) == 0
+        for place in ("stream1", "stream2", "ssh"):
+            pid = door.kill(place)
+            door.wait_filled(place, pid)
+        wait_for(door.documented)
+        assert crowd(door, first) == 0

@@ -33,6 +33,7 @@ from panicdoor.messages import (
     Session,
     Sign,
     Signed,
+    Write,
 )
 from panicdoor.orders.sshwire import string
 from panicdoor.processes.policy_memory import Document
@@ -105,6 +106,9 @@ def test_what_was_written_holds_whatever_its_worker_said(places: Places) -> None
     put(places)
     places.end("worker1", "monitor").say(Hello("worker1", 2, 99))
     assert written(places, "reload") == {"policy": 1}
+    places.read_by("monitor")
+    entries = places.end("writer", "monitor").waiting()
+    assert not any(isinstance(m, Write) and m.kind == "reload" for m in entries)
 
 
 def test_asked_twice_it_is_read_once_more(places: Places) -> None:
@@ -269,6 +273,22 @@ def test_places_filled_later_need_no_disk_for_it(door: Door, policy: Path) -> No
     finally:
         away.rename(door.directory)
     assert "policy" in verdict(door)
+
+
+def test_a_stream_that_is_filled_while_the_monitor_is_stopped_has_it(
+    door: Door, policy: Path
+) -> None:
+    policy.write_text(policy.read_text() + OTHER)
+    assert "policy" in verdict(door)
+    stopped = door.kill("monitor", signal.SIGSTOP)
+    for place in ("stream1", "stream2"):
+        pid = door.kill(place)
+        door.wait_filled(place, pid)
+    wait_for(door.documented)
+    assert "One signature" in told(door)
+    assert door.place("monitor") == stopped
+    os.kill(stopped, signal.SIGCONT)
+    wait_for(lambda: "policy" in verdict(door))
 
 
 def test_a_signal_twice(door: Door, policy: Path) -> None:

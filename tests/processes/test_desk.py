@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.documentation.doors import V4, manual
 from tests.places import extra_commands
 
-from panicdoor.config import parse
+from panicdoor.config import Door, parse
 from panicdoor.messages import Answer, Ask, Cancel, Fresh, Message, More, Reloaded
 from panicdoor.processes.desk import (
     ASK_S,
@@ -28,7 +28,6 @@ from panicdoor.processes.desk import (
     Desk,
     Prepared,
 )
-from panicdoor.processes.policy_memory import Document, InForce
 from panicdoor.protocols.base import Form, Part, Request
 
 EPOCH = 77
@@ -57,7 +56,7 @@ class Frontend:
         self.said: list[Message] = []
         self.full = False
         self.parts: list[Part] = []
-        self.policy: InForce | None = None
+        self.policy: tuple[int, Door] | None = None
         place: Any = SimpleNamespace(
             world=SimpleNamespace(
                 manual=manual(), door=None, holdings=SimpleNamespace(policy=self)
@@ -69,7 +68,7 @@ class Frontend:
         )
         self.desk = Desk(place)
 
-    def read(self) -> InForce | None:
+    def read_door(self) -> tuple[int, Door] | None:
         """Return the policy in force, as its memory would."""
         return self.policy
 
@@ -448,7 +447,7 @@ def test_another_policy_is_told_of_from_the_message_on() -> None:
     assert "nobody" in front.desk.manual.help("triage")
     grant = '[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["192.0.2.0/24"]\n'
     door = parse(f'name = "web1"\n{grant}', "door.toml")
-    front.policy = InForce(3, Document(door, b""))
+    front.policy = 3, door
     front.handlers[Reloaded](Reloaded(3), "monitor")
     front.handlers[Reloaded](Reloaded(3), "monitor")
     assert taken == [door]

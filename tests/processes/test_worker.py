@@ -91,7 +91,7 @@ def test_no_words_are_the_errand_to_read_the_policy(places: Places, worker: End)
     assert output(worker, 1) == ("", True, 0)
     found = memory.read()
     assert found
-    assert (found.serial, found.document.door) == (1, places.world.door)
+    assert (found[0], found[1].door) == (1, places.world.door)
     (places.directory / "door.toml").write_text("junk")
     worker.say(run(2))
     text, end, code = output(worker, 2)

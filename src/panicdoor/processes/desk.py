@@ -153,9 +153,9 @@ class Desk:
 
     def _look(self) -> None:
         """Take what holds since the last reload, if there was one."""
-        found = self._policy.read()
+        found = self._policy.read_door()
         if found is not None:
-            self._serial, self.door = found.serial, found.document.door
+            self._serial, self.door = found
             self.manual.grant(self.door.grants)
 
     # For Asked alone

@@ -10,20 +10,21 @@ without a disk finds the policy of that day, not that of the start. Rules:
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from panicdoor.config import Door
 from panicdoor.kernel import libc, sealed
+from panicdoor.orders.signers import FILE_MAX as SIGNERS_MAX
 
 SLOTS: Final = 2
-DOCUMENT_MAX: Final = 1216 << 10  # bytes: allowed_signers and door.toml, each at its largest
+DOOR_MAX: Final = 192 << 10  # bytes of `door.toml`, parsed and packed: FILE_MAX, and much more
+PIECE_MAX: Final = 16 << 10  # bytes read at once for the hash: memory that was used once stays ours
 
-_HEAD: Final = struct.Struct("=QQ32s")  # serial, bytes of the document, SHA-256
-_START: Final = struct.Struct("=QQ")  # the part of it that is hashed with the document
-_SLOT: Final = _HEAD.size + DOCUMENT_MAX
+_HEAD: Final = struct.Struct("=QQQ32s")  # serial, bytes of the door and of the signers, SHA-256
+_START: Final = struct.Struct("=QQQ")  # the part of it that is hashed with what follows
+_SLOT: Final = _HEAD.size + DOOR_MAX + SIGNERS_MAX
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -33,16 +34,21 @@ class Document(msgspec.Struct, frozen=True):
     signers: bytes
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Document)
+_DECODER: Final = msgspec.msgpack.Decoder(Door)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A document and its serial, from 1."""
+class Slot(NamedTuple):
+    """What a slot says of itself: its serial, where the door begins, and how long both parts are.
+
+    The signers follow the door.
+    """
 
     serial: int
-    document: Document
+    at: int
+    door: int
+    signers: int
+    digest: bytes
 
 
 class PolicyMemory:
@@ -51,33 +57,43 @@ class PolicyMemory:
     def __init__(self) -> None:
         self.fd, self._address = sealed.create("policy", SLOTS * _SLOT)
 
-    def read(self) -> InForce | None:
-        """Return what holds; None where there was no reload yet."""
-        for serial, slot in sorted(self._heads(), reverse=True):
-            document = self._document(serial, slot)
-            if document is not None:
-                return InForce(serial, document)
-        return None
-
     def newest(self) -> int:
         """Return the highest serial that a slot claims to have; 0 where there was no reload."""
-        return max(self._heads(), default=(0, 0))[0]
+        return max((slot.serial for slot in self._slots()), default=0)
+
+    def read_door(self) -> tuple[int, Door] | None:
+        """Return the serial of what holds, from 1, and the door; None without a reload so far."""
+        slot = self._holds()
+        return slot and (slot.serial, _DECODER.decode(os.pread(self.fd, slot.door, slot.at)))
+
+    def read(self) -> tuple[int, Document] | None:
+        """Return the same, and who there is."""
+        slot = self._holds()
+        if slot is None:
+            return None
+        door = _DECODER.decode(os.pread(self.fd, slot.door, slot.at))
+        signers = os.pread(self.fd, slot.signers, slot.at + slot.door)
+        return slot.serial, Document(door, signers)
 
     def write(self, document: Document) -> int:
         """Put a document in force and return its serial.
 
         Raises ValueError where it is too large, or this process may only read.
         """
-        data = _ENCODER.encode(document)
-        if len(data) > DOCUMENT_MAX or not self._address:
+        door, signers = _ENCODER.encode(document.door), document.signers
+        if len(door) > DOOR_MAX or len(signers) > SIGNERS_MAX or not self._address:
             raise ValueError("this document cannot be written here")
-        held = self.read()
+        held = self._holds()
         serial = held.serial + 1 if held else 1
-        start = _START.pack(serial, len(data))
-        # A valid slot has the serial that its number says, so this is never the one that holds.
+        start = _START.pack(serial, len(door), len(signers))
+        digest = hashlib.sha256(start)
+        digest.update(door)
+        digest.update(signers)
+        # What holds stands in the slot that its serial says, so this is the other one.
         at = self._address + serial % SLOTS * _SLOT
-        libc.store(at + _HEAD.size, data)
-        libc.store(at, start + hashlib.sha256(start + data).digest())
+        libc.store(at + _HEAD.size, door)
+        libc.store(at + _HEAD.size + len(door), signers)
+        libc.store(at, start + digest.digest())
         return serial
 
     def only_read(self) -> None:
@@ -91,21 +107,27 @@ class PolicyMemory:
         self.only_read()
         os.close(self.fd)
 
-    def _heads(self) -> list[tuple[int, int]]:
-        """Return the serials that slots claim to have, each with its slot."""
+    def _slots(self) -> list[Slot]:
+        """Return the slots that claim to have something."""
         found = []
-        for slot in range(SLOTS):
-            serial, _, _ = _HEAD.unpack(os.pread(self.fd, _HEAD.size, slot * _SLOT))
-            if serial and serial % SLOTS == slot:
-                found.append((serial, slot))
+        for number in range(SLOTS):
+            at = number * _SLOT
+            serial, *sizes, digest = _HEAD.unpack(os.pread(self.fd, _HEAD.size, at))
+            if serial and serial % SLOTS == number:
+                found.append(Slot(serial, at + _HEAD.size, *sizes, digest))
         return found
 
-    def _document(self, serial: int, slot: int) -> Document | None:
-        head = os.pread(self.fd, _HEAD.size, slot * _SLOT)
-        _, length, digest = _HEAD.unpack(head)
-        if length > DOCUMENT_MAX:
-            return None
-        data = os.pread(self.fd, length, slot * _SLOT + _HEAD.size)
-        if hashlib.sha256(head[: _START.size] + data).digest() != digest:
-            return None
-        return _DECODER.decode(data)
+    def _holds(self) -> Slot | None:
+        """Return the valid slot with the highest serial."""
+        return next(
+            (slot for slot in sorted(self._slots(), reverse=True) if self._valid(slot)), None
+        )
+
+    def _valid(self, slot: Slot) -> bool:
+        if slot.door > DOOR_MAX or slot.signers > SIGNERS_MAX:
+            return False
+        digest = hashlib.sha256(_START.pack(slot.serial, slot.door, slot.signers))
+        end = slot.at + slot.door + slot.signers
+        for at in range(slot.at, end, PIECE_MAX):
+            digest.update(os.pread(self.fd, min(PIECE_MAX, end - at), at))
+        return digest.digest() == slot.digest

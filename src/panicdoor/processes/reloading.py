@@ -41,10 +41,7 @@ class Reloading:
         self._before = 0
         self.serial = 0
         self.door, self.signers = world.door, world.signers
-        found = self._memory.read()
-        if found is not None:
-            self.serial, self.door = found.serial, found.document.door
-            self.signers = parse_signers(found.document.signers)
+        self._read()
 
     def begin(self) -> None:
         """Have a worker read the files; once more where that has begun already."""
@@ -58,11 +55,8 @@ class Reloading:
 
     def look(self) -> None:
         """Take what stands in the memory, where that is newer than what holds."""
-        found = self._memory.read() if self._memory.newest() > self.serial else None
-        if found is None or found.serial <= self.serial:
+        if self._memory.newest() <= self.serial or not self._read():
             return
-        self.serial, self.door = found.serial, found.document.door
-        self.signers = parse_signers(found.document.signers)
         ended = self._take(self.door, self.signers)
         fields: dict[str, journal.Value] = {"policy": self.serial}
         fixed = [key for key in FIXED if getattr(self.door, key) != getattr(self._start, key)]
@@ -76,6 +70,15 @@ class Reloading:
             fields["ended"] = len(ended)
             fields["of"] = " ".join(sorted(set(ended)))
         self._record("reload", fields)
+
+    def _read(self) -> bool:
+        """Take up what stands in the memory; False where that is no news."""
+        found = self._memory.read()
+        if found is None or found[0] <= self.serial:
+            return False
+        self.serial, document = found
+        self.door, self.signers = document.door, parse_signers(document.signers)
+        return True
 
     def _heard(self, text: str, end: bool, code: int) -> None:
         """A worker says how it went; only its last word counts."""

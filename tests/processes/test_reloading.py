@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tests.child import in_child
 from tests.judge.test_sessions import H1, hostbound
 from tests.monitors import out, start, written
+from tests.nobody import running_as_nobody
 from tests.places import EPOCH, FAR, Places, opened
 from tests.running import LOOPBACK, ROOT, Door, descriptors, running, wait_for
 from tests.sshkeys import ed25519_key
@@ -404,6 +405,16 @@ def test_what_a_frontend_holds_cannot_be_written_by_anybody(door: Door) -> None:
             os.pwrite(found, b"x", 0)
     finally:
         os.close(found)
+
+
+def test_without_root_it_is_the_same() -> None:
+    with running_as_nobody() as door:
+        with (door.directory / "door.toml").open("a") as policy:
+            policy.write(OTHER)
+        assert "expected a name that has a line" in verdict(door)["error"]
+        (door.directory / "allowed_signers").write_text(ALICE)
+        assert verdict(door) == {"policy": 1}
+        wait_for(lambda: "One signature" in told(door))
 
 
 def test_nobody_listens_elsewhere_after_it(door: Door, policy: Path) -> None:

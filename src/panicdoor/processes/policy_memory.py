@@ -112,16 +112,15 @@ class PolicyMemory:
         found = []
         for number in range(SLOTS):
             at = number * _SLOT
-            serial, *sizes, digest = _HEAD.unpack(os.pread(self.fd, _HEAD.size, at))
+            head = os.pread(self.fd, _HEAD.size, at)
+            serial, door, signers, digest = _HEAD.unpack(head)
             if serial and serial % SLOTS == number:
-                found.append(Slot(serial, at + _HEAD.size, *sizes, digest))
+                found.append(Slot(serial, at + _HEAD.size, door, signers, digest))
         return found
 
     def _holds(self) -> Slot | None:
         """Return the valid slot with the highest serial."""
-        return next(
-            (slot for slot in sorted(self._slots(), reverse=True) if self._valid(slot)), None
-        )
+        return next(filter(self._valid, sorted(self._slots(), reverse=True)), None)
 
     def _valid(self, slot: Slot) -> bool:
         if slot.door > DOOR_MAX or slot.signers > SIGNERS_MAX:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from tests.cli.test_main import start
 from tests.sshkeys import ed25519_key
 
 from panicdoor.cli.init import make_door
+from panicdoor.cli.who_may import described, terms
+from panicdoor.commands.registry import COMMANDS, Level
+from panicdoor.config import Grant
 
 KEYS = "".join(
     f'{name} namespaces="login@panicdoor" {ed25519_key().line()}\n' for name in ("alice", "bob")
@@ -134,3 +138,14 @@ def test_lines_that_are_skipped_are_told(directory: Path) -> None:
     with (directory / "allowed_signers").open("a") as signers:
         signers.write("carol junk\n")
     assert "note: allowed_signers: line 3 is skipped: " in who_may(directory, "triage").stdout
+
+
+def test_what_makes_root_is_said() -> None:
+    shell = replace(COMMANDS["triage"], name="shell", level=Level.DEFEND, makes_root=True)
+    grant = Grant(to=("alice",), may=("shell",), signatures=2)
+    assert terms(shell, (grant,))[:3] == (
+        "  level defend: lock, cut off, reboot",
+        "  whoever may run this can become root",
+        "  alice",
+    )
+    assert described(shell, (grant,))["makes_root"] is True

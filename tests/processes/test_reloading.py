@@ -377,6 +377,24 @@ def test_without_a_monitor_it_is_read_when_there_is_one(door: Door, policy: Path
     assert "policy" in verdicts(door)[-1]
 
 
+def test_nothing_is_imported_or_opened_for_it(door: Door, policy: Path) -> None:
+    wait_for(lambda: "policy" in verdict(door))
+    wait_for(lambda: set(door.places()) == set(ROLE_OF))
+
+    def inside() -> list[object]:
+        texts = [door.talk(f"inside-{where}\r\n".encode()) for where in ("monitor", "worker")]
+        sizes = [text.split()[-200:] for text in texts]
+        places = ("stream1", "stream2", "ssh", "datagram", "monitor")
+        return [sizes, door.talk(b"size\r\n"), [descriptors(door.place(name)) for name in places]]
+
+    inside()
+    before = inside()
+    policy.write_text(policy.read_text() + OTHER)
+    assert "policy" in verdict(door)
+    wait_for(lambda: "One signature" in told(door))
+    assert inside() == before
+
+
 def test_only_workers_can_write_what_holds(door: Door) -> None:
     def mapped(pid: int) -> bool:
         return "/memfd:policy" in Path(f"/proc/{pid}/maps").read_text()

@@ -64,6 +64,7 @@ def roles() -> Iterator[tuple[str, ...]]:
             role.listens,
             ", ".join(role.secrets) or _spare_holds(role),
             ", ".join(role.files) or _spare_holds(role),
+            role.policy or _spare_holds(role),
         )
 
 
@@ -114,7 +115,7 @@ def constants(m: Module) -> Iterator[tuple[str, str, str]]:
 
 TABLES = {
     "roles": lambda: table(
-        "role | filled by | places | rights | listens | secrets | files", roles()
+        "role | filled by | places | rights | listens | secrets | files | policy", roles()
     ),
     "messages": lambda: table("message | from | to", messages()),
     "rows": lambda: table("row | packages and modules | what stands there", rows()),

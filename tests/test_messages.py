@@ -56,11 +56,11 @@ def test_a_message_is_an_immutable_value_that_crosses_whole(kind: type[Message])
     assert again == message
     assert hash(again) == hash(message)
     with pytest.raises(AttributeError):
-        setattr(message, kind.__struct_fields__[0], 1)
+        setattr(message, (*kind.__struct_fields__, "none")[0], 1)
 
 
 def test_the_tags_differ_and_are_the_names() -> None:
-    assert len(KINDS) == 22
+    assert len(KINDS) == 25
     assert [k.__struct_config__.tag for k in KINDS] == [k.__name__.lower() for k in KINDS]
     assert len({k.__struct_config__.tag for k in KINDS}) == len(KINDS)
 

@@ -107,6 +107,17 @@ class Session(Message, frozen=True, tag="session"):
     note: Text = ""
 
 
+class Regraded(Message, frozen=True, tag="regraded"):
+    """Another policy holds: the highest level that this session may type now.
+
+    "" where its grant is gone, and the session with it.
+    """
+
+    epoch: Number
+    connection: Number
+    level: Scope = ""
+
+
 class Logout(Message, frozen=True, tag="logout"):
     """A connection has ended, and whatever session it had."""
 
@@ -117,6 +128,7 @@ class Logout(Message, frozen=True, tag="logout"):
 class Run(Message, frozen=True, tag="run"):
     """The monitor's errand for an observer or a worker: the next part must be said by `until`.
 
+    No words are the errand that no client can ask for: read the policy anew.
     `to` is the epoch of the process that is meant, as its Hello said: its successor finds the
     packet and leaves it. 0 means whoever holds the place. `cursor` is that of the last Output of
     the round before, where a command is followed.
@@ -174,6 +186,16 @@ class Fresh(Message, frozen=True, tag="fresh"):
 
     challenge: Scope
     epoch: Number
+
+
+class Reload(Message, frozen=True, tag="reload"):
+    """The installer wants the policy read anew: somebody sent SIGHUP."""
+
+
+class Reloaded(Message, frozen=True, tag="reloaded"):
+    """The policy with this serial holds, and stands in the policy's memory."""
+
+    serial: Number
 
 
 class Write(Message, frozen=True, tag="write"):

@@ -147,3 +147,14 @@ def test_two_at_once(prefix: tuple[str, ...], temporary: Path) -> None:
         assert len(list(temporary.iterdir())) == 1
         first.send(b"\x03")
         first.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_it_ends_with_its_terminal(tmp_path: Path, number: signal.Signals) -> None:
+    """A door that stays takes SIGHUP for a wish to have its policy read; a demo has nobody else."""
+    with demo((), tmp_path, free_port()) as client:
+        client.until("Ctrl-C removes everything.")
+        client.process.send_signal(number)
+        client.end()
+        assert client.process.returncode == 0
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from tests.sshkeys import (
 )
 
 from panicdoor.commands.registry import Level
+from panicdoor.config import Grant
 from panicdoor.judge import sessions as module
 from panicdoor.judge.policy import Policy
 from panicdoor.judge.sessions import (
@@ -26,6 +27,7 @@ from panicdoor.judge.sessions import (
     LOGIN_S,
     SESSIONS_MAX,
     TRIES_MAX,
+    Change,
     Sessions,
     Verdict,
     exchanged,
@@ -54,6 +56,7 @@ SIGNERS = parse_signers(
 EPOCH = 5
 CHALLENGE = "aaaa-bbbb-cccc-dddd-eeee-ffff"
 RANDOM = bytes(range(16))
+NO_GRANTS = Policy(())
 
 
 def met(client: object = "", *, host: bytes = HOST, challenge: str = CHALLENGE) -> Exchange:
@@ -98,9 +101,9 @@ class Gate:
         return self.login(body, key.sign(string(made.hash) + body), connection)
 
 
-def opened(signers: Signers = SIGNERS) -> Gate:
+def opened(signers: Signers = SIGNERS, policy: Policy = NO_GRANTS) -> Gate:
     """Return a gate whose frontend was given a challenge."""
-    sessions = Sessions(DOOR, signers, Policy(()))
+    sessions = Sessions(DOOR, signers, policy)
     sessions.freshen(CHALLENGE)
     return Gate(sessions)
 
@@ -411,6 +414,84 @@ def test_bounds(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
         tokens.add(verdict.token)
     assert len(tokens - {""}) == SESSIONS_MAX + 5
     assert sum(gate.sessions.find(token, EPOCH) is not None for token in tokens) == SESSIONS_MAX
+
+
+OBSERVE = Grant(to=("alice", "bob"), may=("observe",))
+RECOVER = Grant(to=("alice",), may=("recover",))
+FAR_OFF = Grant(to=("bob",), may=("observe",), networks=("198.51.100.0/24",))
+
+
+def two_at_home(*grants: Grant) -> tuple[Gate, str, str]:
+    """Alice and bob have logged in to a door with these grants."""
+    gate = opened(policy=Policy(grants))
+    tokens = []
+    for user, key, hash, connection in (("alice", ALICE, H1, 1), ("bob", BOB, H2, 2)):
+        gate.sign(hash, connection)
+        body = hostbound(user, key)
+        verdict = gate.sessions.login(
+            EPOCH, connection, body, key.sign(string(hash.hash) + body), "192.0.2.7", gate.now,
+            gate.wall, user.encode(),
+        )  # fmt: skip
+        tokens.append(verdict.token)
+    return gate, tokens[0], tokens[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ((OBSERVE,), (OBSERVE,), {}),
+        ((OBSERVE,), (OBSERVE, RECOVER), {"alice": "recover"}),
+        ((OBSERVE, RECOVER), (OBSERVE,), {"alice": "observe"}),
+        ((OBSERVE,), (RECOVER,), {"alice": "recover", "bob": ""}),
+        ((OBSERVE,), (), {"alice": "", "bob": ""}),
+        ((OBSERVE,), (FAR_OFF,), {"alice": "", "bob": "public"}),
+        ((), (), {}),
+        ((), (OBSERVE,), {"alice": "observe", "bob": "observe"}),
+        ((RECOVER,), (RECOVER,), {}),
+    ],
+)
+def test_another_policy(
+    before: tuple[Grant, ...], after: tuple[Grant, ...], changed: dict[str, str]
+) -> None:
+    gate, alice, bob = two_at_home(*before)
+    found = gate.sessions.change(SIGNERS, Policy(after), gate.wall)
+    assert {c.session.speaker.principal: c.level for c in found} == changed
+    assert all(c.epoch == EPOCH for c in found)
+    for name, token, connection in (("alice", alice, 1), ("bob", bob, 2)):
+        over = changed.get(name) == ""
+        assert (gate.sessions.find(token, EPOCH) is None) == over
+        assert all(c.session.connection == connection for c in found if c.token == token)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        f'bob namespaces="order@panicdoor" {BOB.line()}',
+        f'bob namespaces="login@panicdoor" {MALLORY.line()}',
+        f'dave namespaces="login@panicdoor" {BOB.line()}',
+        f'bob namespaces="login@panicdoor",valid-before="20200101Z" {BOB.line()}',
+        f'bob namespaces="login@panicdoor",valid-after="20900101Z" {BOB.line()}',
+    ],
+)
+def test_a_key_that_opens_this_door_no_more(line: str) -> None:
+    gate, alice, bob = two_at_home(OBSERVE)
+    listed = f'alice namespaces="login@panicdoor" {ALICE.line()}\n{line}\n'
+    found = gate.sessions.change(parse_signers(listed.encode()), Policy((OBSERVE,)), gate.wall)
+    assert [(c.token, c.level) for c in found] == [(bob, "")]
+    assert isinstance(found[0], Change)
+    assert gate.sessions.find(alice, EPOCH)
+    assert gate.sessions.find(bob, EPOCH) is None
+    gate.sign(met(3), connection=3)
+    assert not gate.enter("bob", BOB, met(3), 3).token
+
+
+def test_a_new_policy_holds_for_the_next_login() -> None:
+    gate, _, _ = two_at_home(OBSERVE)
+    listed = f'mallory namespaces="login@panicdoor" {MALLORY.line()}\n'
+    gate.sign(met(3), connection=3)
+    gate.sessions.change(parse_signers(listed.encode()), Policy(()), gate.wall)
+    assert gate.enter("mallory", MALLORY, met(3), 3).token
 
 
 @given(st.binary(max_size=200))

@@ -68,6 +68,7 @@ def test_every_descriptor_belongs_to_the_places_that_roles_name(door: Places) ->
             assert (fd in mine) == (name in role.secrets), (place, name)
         for name, fd in holdings.files.items():
             assert (fd in mine) == (name in role.files), (place, name)
+        assert (holdings.policy.fd in mine) == bool(role.policy), place
         for name, fds in holdings.listeners.items():
             for fd in fds:
                 assert (fd in mine) == (name == role.listens), (place, name)

@@ -79,7 +79,7 @@ class Door:
         ENTRIES.update(self.entries)
         for prepare in self.before:
             prepare()
-        return Supervisor(self.world).run(lambda world, notes: os.close(ready))
+        return Supervisor(self.world, reloads=True).run(lambda world, notes: os.close(ready))
 
     def places(self) -> dict[str, int]:
         """Return who holds which place."""
@@ -443,6 +443,8 @@ class Narrow(Wire):
 
 
 def listed(door: Door) -> dict[str, int]:
-    """Return the list of places as it stands on disk."""
+    """Return the list of places as it stands on disk; the supervisor itself stands there, too."""
     rows = [line.split() for line in (door.directory / "places").read_text().splitlines()[1:]]
-    return {row[0]: int(row[1]) for row in rows if len(row) == 3}
+    found = {row[0]: int(row[1]) for row in rows if len(row) == 3}
+    assert found.pop(SUPERVISOR, door.pid) == door.pid
+    return found

@@ -90,13 +90,38 @@ def test_an_error_in_the_middle_is_the_end_of_the_answer(places: Places, worker:
     assert alive(worker)
 
 
-@pytest.mark.parametrize("words", [("nonesuch",), ("count", "x"), (), ("count", "1", "2")])
+@pytest.mark.parametrize("words", [("nonesuch",), ("count", "x"), ("",), ("count", "1", "2")])
 def test_what_makes_no_sense_is_an_error_too(worker: End, words: tuple[str, ...]) -> None:
     worker.say(run(1, *words))
     text, end, code = output(worker, 1)
     assert (end, code) == (True, 1)
     assert text
     assert alive(worker)
+
+
+def test_no_words_are_the_errand_to_read_the_policy(places: Places, worker: End) -> None:
+    memory = places.world.holdings.policy
+    worker.say(run(1))
+    assert output(worker, 1) == ("", True, 0)
+    found = memory.read()
+    assert found
+    assert (found[0], found[1].door) == (1, places.world.door)
+    (places.directory / "door.toml").write_text("junk")
+    worker.say(run(2))
+    text, end, code = output(worker, 2)
+    assert text.startswith(f"{places.directory}/door.toml: line 1")
+    assert (end, code) == (True, 1)
+    assert memory.newest() == 1
+    assert alive(worker)
+
+
+def test_an_observer_cannot_write_the_policy(places: Places) -> None:
+    places.fill("observer")
+    end = places.end("monitor", "observer")
+    end.hear(Hello)
+    end.say(run(1))
+    assert output(end, 1) == ("this document cannot be written here\n", True, 1)
+    assert places.world.holdings.policy.read() is None
 
 
 def test_a_bug_is_reported_in_one_line_and_the_next_errand_works(worker: End) -> None:

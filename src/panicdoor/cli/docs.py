@@ -17,8 +17,18 @@ SUBCOMMANDS: Final[tuple[Subcommand, ...]] = (
     ),
     (
         "serve DIR",
-        "Be the door that DIR describes, in the foreground. SIGTERM ends it. What is wrong in DIR "
-        "is said in one line before anything is opened.",
+        "Be the door that DIR describes, in the foreground. SIGTERM ends it, SIGHUP has the policy "
+        "read anew. What is wrong in DIR is said in one line before anything is opened.",
+    ),
+    (
+        "reload DIR",
+        "Have the open door of DIR read door.toml and allowed_signers anew. What is wrong is said "
+        "with its file and line, and the door goes on as before. Sessions whose grant is gone end.",
+    ),
+    (
+        "who-may COMMAND DIR [--json]",
+        "Say who may run COMMAND (or the commands of a level), how many must sign, from which "
+        "networks, and whether it makes root. It reads the files; no door need be open.",
     ),
     (
         "demo",

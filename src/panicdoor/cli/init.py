@@ -71,7 +71,8 @@ _SIGNERS = """\
 _DOOR = """\
 # A door of panicdoor, in TOML (toml.io). Every key there is stands here. What
 # is not understood is refused when the door is opened, with its key and what
-# was expected. Texts are printable ASCII, 80 characters at most.
+# was expected. Texts are printable ASCII, 80 characters at most. An open door
+# takes what is changed here with: panicdoor reload DIR
 
 # What this door is called. An order names the door it is for, so a new name
 # makes orders for the old one worthless.

@@ -2,9 +2,12 @@
 
 from typing import Any, Final
 
+from panicdoor.commands.authority import Need
 from panicdoor.commands.registry import Command
 from panicdoor.documentation.facts import Stock
 from panicdoor.documentation.template import HOST, PORT
+
+NEEDS: Final = "\x07"  # before a command's name: a blank for what that takes now
 
 DOOR_KEYS: Final = (
     ("name", "the door's own name"),
@@ -25,7 +28,12 @@ COMMAND_KEYS: Final = (
     ("manual", "more of it, a list of paragraphs"),
     ("undo", "the line that takes it back, or empty"),
     ("makes_root", "true where running it is as good as being root"),
+    ("needs", "an object: what it takes on this door now"),
     ("arguments", "a list of objects, in the order in which they are typed"),
+)
+NEED_KEYS: Final = (
+    ("signatures", "how many people must sign, at the least: 0 for none, null where nobody may"),
+    ("typed", "true where somebody may type it in ssh instead"),
 )
 ARGUMENT_KEYS: Final = (
     ("name", "as the usage has it, in small letters"),
@@ -60,8 +68,16 @@ def door(stock: Stock) -> dict[str, Any]:
     }
 
 
+def needs(need: Need | None) -> dict[str, Any]:
+    """Return what running a command takes."""
+    return {
+        "signatures": need.signatures if need else None,
+        "typed": need is not None and need.typed,
+    }
+
+
 def command(entry: Command) -> dict[str, Any]:
-    """Return what is known of a command."""
+    """Return what is known of a command; what it takes is a blank."""
     return {
         "name": entry.name,
         "level": entry.level.value,
@@ -70,6 +86,7 @@ def command(entry: Command) -> dict[str, Any]:
         "manual": list(entry.manual),
         "undo": entry.undo,
         "makes_root": entry.makes_root,
+        "needs": f"{NEEDS}{entry.name}",
         "arguments": [
             {
                 "name": argument.name.replace("_", "-"),

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from panicdoor.commands.fields import KINDS
 from panicdoor.commands.registry import Command, Level
-from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS, FIELD_KEYS
+from panicdoor.documentation.data import (
+    ARGUMENT_KEYS,
+    COMMAND_KEYS,
+    DOOR_KEYS,
+    FIELD_KEYS,
+    NEED_KEYS,
+)
 from panicdoor.documentation.help import LEVELS
 
 
@@ -65,6 +71,7 @@ def _json() -> list[str]:
         *_table(("kind", "meaning"), KINDS.items()),
         *_table(("door", "meaning"), DOOR_KEYS),
         *_table(("command", "meaning"), COMMAND_KEYS),
+        *_table(("needs", "meaning"), NEED_KEYS),
         *_table(("argument", "meaning"), ARGUMENT_KEYS),
         "`help NAME --json` has besides `fields`, a list of objects:",
         "",

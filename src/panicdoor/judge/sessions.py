@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor.commands.registry import Level
 from panicdoor.judge.policy import Policy, Speaker
-from panicdoor.keys import ED25519
+from panicdoor.keys import ED25519, PublicKey
 from panicdoor.orders.signatures import fits, verify
 from panicdoor.orders.signers import LOGIN, Signer, Signers
 from panicdoor.orders.sshwire import Reader, string
@@ -74,7 +74,7 @@ class Session:
 
     speaker: Speaker
     connection: int
-    fingerprint: str
+    key: PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,16 @@ class Verdict:
     token: str = ""
     session: Session | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another policy means for a session: the level that may be typed, "" where it ended."""
+
+    epoch: int
+    token: str
+    session: Session
+    level: str
 
 
 NO: Final = Verdict(known=False)
@@ -184,7 +194,7 @@ class Sessions:
         used.add(hash)
         cap = Level.OBSERVE if request.host is None else Level.DEFEND
         speaker = Speaker(signer.principal, address, cap)
-        session = Session(speaker, connection, signer.key.fingerprint)
+        session = Session(speaker, connection, signer.key)
         token = random.hex()
         self._sessions[token] = session
         if len(self._sessions) > SESSIONS_MAX:
@@ -207,6 +217,28 @@ class Sessions:
         ended = [token for token, s in self._sessions.items() if s.connection == connection]
         for token in ended:
             del self._sessions[token]
+
+    def change(self, signers: Signers, policy: Policy, wall: float) -> list[Change]:
+        """Judge by these from now on; return the sessions that this ends, or changes the level of.
+
+        One ends when its key does not open this door any more, or the last grant for its principal
+        has gone. Who never had one keeps a session that may do nothing.
+        """
+        before, self._policy = self._policy, policy
+        self._signers = signers
+        found = []
+        for token, session in list(self._sessions.items()):
+            speaker = session.speaker
+            name = speaker.principal
+            signer = signers.find(session.key.blob, LOGIN, wall)
+            unknown = signer is None or signer.principal != name
+            if unknown or (before.names(name) and not policy.names(name)):
+                del self._sessions[token]
+                found.append(Change(self._epoch, token, session, ""))
+            elif policy.level(speaker) is not before.level(speaker):
+                level = policy.level(speaker).value
+                found.append(Change(self._epoch, token, session, level))
+        return found
 
     def _is_mine(self, epoch: int) -> bool:
         """Return whether the process that asks holds the place. A later one is the new holder."""

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor import keys
 from panicdoor.commands.registry import Context
+from panicdoor.config import Door
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
 from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Steps, dispatch
 from panicdoor.judge.policy import Policy
@@ -33,20 +34,25 @@ from panicdoor.messages import (
     Logout,
     More,
     Output,
+    Regraded,
+    Reload,
+    Reloaded,
     Session,
     Sign,
     Signed,
     Write,
     Written,
 )
+from panicdoor.orders.signers import Signers
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import NOWHERE, SILENT
 from panicdoor.processes.errands import Errands, Job
 from panicdoor.processes.place import BUGS_A_MINUTE, Place
+from panicdoor.processes.reloading import Reloading
 from panicdoor.protocols.base import Part
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, allowed
+from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
 CASES_MAX: Final = 512  # requests of one frontend whose answer is not finished
@@ -99,6 +105,7 @@ def run(place: Place) -> None:
         (Sign, monitor.sign),
         (Login, monitor.login),
         (Logout, monitor.logout),
+        (Reload, monitor.reload),
     ):
         place.on(kind, handler)
     place.give_up_rights()
@@ -113,12 +120,14 @@ class Monitor:
         self._place = place
         self._manual = place.world.manual
         identity = _identity(place.world.holdings.secrets["identity"])
-        self._policy = Policy(place.world.door.grants)
-        self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
         # The first monitor hears from all runners; a later one finds them at work, silent.
-        self.errands: Final = Errands(place.tell, place.epoch, FRONTENDS, absent=place.fill == 1)
+        asking = (*FRONTENDS, SUPERVISOR)
+        self.errands: Final = Errands(place.tell, place.epoch, asking, absent=place.fill == 1)
+        self._reloading = Reloading(place.world, self.errands, self._take, self.record)
+        self._policy = Policy(self._reloading.door.grants)
+        self._sessions = Sessions(identity, self._reloading.signers, self._policy)
         self._numbers = 0
         self._missed = 0
         self._bugs: Counter[str] = Counter()
@@ -331,7 +340,7 @@ class Monitor:
             speaker = verdict.session.speaker
             principal, level = speaker.principal, self._policy.level(speaker).value
             entry = {"by": principal, "from": speaker.address, "level": level}
-            self.record("login", {**entry, "key": verdict.session.fingerprint})
+            self.record("login", {**entry, "key": verdict.session.key.fingerprint})
         said = verdict.known, verdict.token, principal, level, verdict.note
         self._place.tell(sender, Session(message.id, message.epoch, *said))
 
@@ -340,6 +349,38 @@ class Monitor:
         self._sessions.end(message.epoch, message.connection)
         for case in list(self._cases[sender].values()):
             if case.session and self._sessions.find(case.session, case.epoch) is None:
+                self._close(case)
+
+    # The policy
+
+    def reload(self, message: Reload, _: str) -> None:
+        """Have the policy read anew."""
+        self._reloading.begin()
+
+    def _take(self, door: Door, signers: Signers) -> list[str]:
+        """Judge by another policy from now on, and return whose sessions that has ended."""
+        self._policy = Policy(door.grants)
+        ended = []
+        for change in self._sessions.change(signers, self._policy, time.time()):
+            session = change.session
+            for gate in GATES:
+                if not change.level:
+                    self._close_all(gate, change.token)
+                message = Regraded(change.epoch, session.connection, change.level)
+                self._place.tell(gate, message)
+            if not change.level:
+                ended.append(session.speaker.principal)
+        for frontend in FRONTENDS:
+            self._tell_policy(frontend)
+        return ended
+
+    def _tell_policy(self, frontend: str) -> None:
+        if self._reloading.serial:
+            self._place.tell(frontend, Reloaded(self._reloading.serial))
+
+    def _close_all(self, place: str, session: str) -> None:
+        for case in list(self._cases[place].values()):
+            if case.session == session:
                 self._close(case)
 
     # Peers and clocks
@@ -353,6 +394,7 @@ class Monitor:
                 self._close(case)
             if sender in FRESHENED:
                 self._tell_fresh(sender)
+            self._tell_policy(sender)
         self.errands.hello(sender, message.epoch)
 
     def bug(self, message: Bug, sender: str) -> None:
@@ -396,6 +438,9 @@ class Monitor:
         self._place.loop.call_later(FRESH_S, self._freshen)
         for frontend in FRESHENED:
             self._tell_fresh(frontend)
+        self._reloading.look()
+        for frontend in FRONTENDS:
+            self._tell_policy(frontend)  # again: a wire may have been full
 
     def _tell_fresh(self, frontend: str) -> None:
         challenge = self._challenge(b"")

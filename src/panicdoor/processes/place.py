@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import setproctitle
@@ -29,6 +30,7 @@ from panicdoor.keys import PublicKey
 from panicdoor.messages import Bug, Hello, Message, Ping, Pong
 from panicdoor.orders.signers import Signers
 from panicdoor.printable import escape_line
+from panicdoor.processes.policy_memory import PolicyMemory
 from panicdoor.processes.wires import Wire
 from panicdoor.roles import ROLE_OF, SPARE, SUPERVISOR, Role
 
@@ -65,6 +67,7 @@ class Holdings:
     listeners: dict[str, tuple[int, ...]] = field(default_factory=dict)
     secrets: dict[str, int] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
+    policy: PolicyMemory = field(default_factory=PolicyMemory)
     null: int = -1
     empty: int = -1
     lock: int = -1
@@ -78,6 +81,7 @@ class Holdings:
             *self.listeners.get(role.listens, ()),
             *(self.secrets[name] for name in role.secrets),
             *(self.files[name] for name in role.files),
+            *({self.policy.fd} if role.policy else ()),
         }
 
     def root_of(self, place: str) -> set[int]:
@@ -102,14 +106,19 @@ class Holdings:
             *(fd for fds in self.listeners.values() for fd in fds),
             *self.secrets.values(),
             *self.files.values(),
+            self.policy.fd,
             *({self.empty} - {-1}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What every process of one door knows from before its birth."""
+    """What every process of one door knows from before its birth.
 
+    `door`, `signers` and `manual` are as at the start: see `reloading` for the policy in force.
+    """
+
+    directory: Path
     door: Door
     host_key: PublicKey
     signers: Signers
@@ -133,6 +142,8 @@ class Place:
     """
 
     def __init__(self, name: str, fill: int, world: World) -> None:
+        if ROLE_OF[name].policy != "writes":
+            world.holdings.policy.only_read()
         close_all(world.gaps[name])
         self.name = name
         self.fill = fill

@@ -22,7 +22,7 @@ import asyncssh
 
 from panicdoor.commands.registry import Here
 from panicdoor.keys import ED25519
-from panicdoor.messages import Handover, Login, Logout, Session, Sign, Signed
+from panicdoor.messages import Handover, Login, Logout, Regraded, Session, Sign, Signed
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.desk import Desk
 from panicdoor.processes.place import Place
@@ -71,7 +71,8 @@ class Ssh:
         self.loop = place.loop
         self.loop.set_default_executor(AtOnce(1))
         self._place = place
-        self._admission = Admission(STRANGERS, OPERATORS, place.world.door.operators)
+        self._admission = Admission(STRANGERS, OPERATORS, self.desk.door.operators)
+        self.desk.changed = lambda door: self._admission.know(door.operators)
         self._connections: dict[int, Connection] = {}
         self._logged_in: dict[int, str] = {}
         self._judged: dict[int, asyncio.Future[Session]] = {}
@@ -81,6 +82,7 @@ class Ssh:
         self._options = _options(self._host_keys())
         place.on(Handover, self.take)
         place.on(Session, self._session)
+        place.on(Regraded, self._regraded)
         place.on(Signed, lambda *_: None)  # came too late
 
     def take(self, message: Handover, _: str) -> None:
@@ -182,6 +184,11 @@ class Ssh:
         future = self._judged.get(session.id)
         if future is not None and session.epoch == self._place.epoch and not future.done():
             future.set_result(session)
+
+    def _regraded(self, message: Regraded, _: str) -> None:
+        connection = self._connections.get(message.connection)
+        if connection is not None and message.epoch == self._place.epoch:
+            connection.regrade(message.level)
 
     def _host_keys(self) -> list[asyncssh.SSHKeyPair]:
         """Return the host key as asyncssh wants to be told of it; connections have their own."""

@@ -14,11 +14,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import asyncssh
 from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
+    DISC_BY_APPLICATION,
     MSG_KEXINIT,
     MSG_USERAUTH_FAILURE,
     MSG_USERAUTH_REQUEST,
@@ -82,6 +84,7 @@ SIGNATURES: Final = b",".join(
 )  # fmt: skip
 
 NO_FORWARDING: Final = "this door forwards nothing; go through another host with: ssh -J"
+GRANT_GONE: Final = "your grant is gone: another policy holds on this door now"
 
 
 class Host(Protocol):
@@ -313,6 +316,17 @@ class Connection(SSHServerConnection):
 
     def _refuse(self) -> None:
         self.send_packet(MSG_USERAUTH_FAILURE, NameList([PLAIN]), Boolean(False))
+
+    def regrade(self, level: str) -> None:
+        """Go on with another level; "" where nothing of this login is left."""
+        if level:
+            self.login = replace(self.login, level=level)
+            for channel in self._open:
+                channel.regrade(self.login)
+            return
+        for channel in list(self._open):
+            channel.expel(f"panicdoor: {GRANT_GONE}\n")
+        self.disconnect(DISC_BY_APPLICATION, GRANT_GONE)
 
     # Channels
 

@@ -59,26 +59,31 @@ class Console:
         self.paging = False
         self._chan = chan
         self._door = door
-        self._who = who
         self._go_on = go_on
         self._stop = stop
         self._held = self._top = self._mark = ""
         self._words: tuple[str, ...] = ()
         self._pages = self._running = self._watching = self._whole = self.entering = False
         self._page = self._room = self._column = 0
-        terminal, width, height = chan.screen()
+        self._terminal, width, height = chan.screen()
+        self._clears = self._terminal not in DUMB
         self.resize(width, height)
-        colour = COLOURS.get(who.level, "")
-        self._clears = terminal not in DUMB
-        plain = "NO_COLOR" in chan.get_environment() or terminal in COLOURLESS
-        name = f"{who.principal or 'stranger'}@{door.name}"
-        level = who.level or "public"
-        shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
-        self._prompt = f"{name} {shown}> "
+        self.know(who)
         # The line editor has most keys that people know; these it has not.
         chan.register_key(_TAB, self._complete)
         chan.register_key(_CTRL_W, _erase_word)
         chan.register_key(_CTRL_L, self._clear)
+
+    def know(self, who: Who) -> None:
+        """Show who that is from the next prompt on."""
+        self._who = who
+        chan = self._chan
+        colour = COLOURS.get(who.level, "")
+        plain = "NO_COLOR" in chan.get_environment() or self._terminal in COLOURLESS
+        name = f"{who.principal or 'stranger'}@{self._door.name}"
+        level = who.level or "public"
+        shown = level if plain or not colour else f"\x1b[{colour}m{level}\x1b[0m"
+        self._prompt = f"{name} {shown}> "
 
     def resize(self, width: int, height: int) -> None:
         """The terminal has another size; 0 where it is not known."""

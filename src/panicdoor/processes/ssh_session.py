@@ -202,6 +202,18 @@ class Channel(asyncssh.SSHServerSession[str]):
         if self._chan is not None and not self._ended:
             self._write(text, beside=not self._terminal)
 
+    def regrade(self, login: Login) -> None:
+        """Go on as somebody who may type other levels."""
+        self._login = login
+        if self._console is not None:
+            self._console.know(login)
+
+    def expel(self, text: str) -> None:
+        """Say why, and end."""
+        if self._terminal:
+            text = f"\n{text}"
+        self._leave(1, text)
+
     def _write(self, text: str, beside: bool = False) -> None:
         with contextlib.suppress(OSError):  # the client has closed its end just now
             if beside:

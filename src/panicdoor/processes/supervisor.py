@@ -25,7 +25,17 @@ import setproctitle
 
 from panicdoor.errors import PanicdoorError
 from panicdoor.kernel import confine, memory, notify, process, sockets
-from panicdoor.messages import Become, Holder, Message, Ping, Places, Pong, Replace, Write
+from panicdoor.messages import (
+    Become,
+    Holder,
+    Message,
+    Ping,
+    Places,
+    Pong,
+    Reload,
+    Replace,
+    Write,
+)
 from panicdoor.printable import escape_line
 from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, writer
 from panicdoor.processes.limits import limits
@@ -90,15 +100,15 @@ class Seat:
 
 
 def serve(directory: Path, ready: Ready, demo: bool = False) -> int:
-    """Run the door of `directory` until SIGTERM, SIGINT or SIGHUP; return the exit code.
+    """Run the door of `directory` until SIGTERM or SIGINT; return the exit code.
 
-    `ready` is called once, when every place answers, with what this door cannot do here. With
-    `demo`, root changes to no other user.
+    SIGHUP has the policy read anew. `ready` is called once, when every place answers, with what
+    this door cannot do here. With `demo`, root changes to no other user, and SIGHUP ends it, too.
     Raises ConfigError before anything has been started, PanicdoorError when the start failed.
     """
     world = open_door(directory, demo)
     try:
-        return Supervisor(world).run(ready)
+        return Supervisor(world, reloads=not demo).run(ready)
     finally:
         close(world.holdings)
 
@@ -106,8 +116,10 @@ def serve(directory: Path, ready: Ready, demo: bool = False) -> int:
 class Supervisor:
     """The parent of all. One instance, one poll."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, reloads: bool) -> None:
         self._world = world
+        self._reloads = reloads
+        self._me = Holder(SUPERVISOR, os.getpid(), process.start_time(os.getpid()))
         self._seats = {
             place: Seat(place, role, Ping in allowed(SUPERVISOR, role.name))
             for role in ROLES
@@ -360,10 +372,10 @@ class Supervisor:
         self._untold = 0 if told else self._untold + 1
 
     def _record_places(self) -> bool:
-        holders = tuple(
+        holders = [
             Holder(seat.name, seat.pid, seat.started) for seat in self._seats.values() if seat.pid
-        )
-        return self._wires["writer"].send(Places(holders))
+        ]
+        return self._wires["writer"].send(Places((self._me, *holders)))
 
     # The poll, signals and the end
 
@@ -381,16 +393,20 @@ class Supervisor:
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup(1) has it ignored, so that the door outlives the terminal: it stays so.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            # nohup(1) has it ignored, so that a demo outlives the terminal: it stays so.
+            ignored = signal.getsignal(number) == signal.SIG_IGN
+            if number != signal.SIGHUP or self._reloads or not ignored:
                 signal.signal(number, lambda *_: None)
         self._waker = waker
 
-        def stop() -> None:
-            if reader.recv(64):
+        def heed() -> None:
+            caught = set(reader.recv(64))
+            if caught - ({signal.SIGHUP} if self._reloads else set()):
                 self._stopping = True
+            elif caught and not self._wires["monitor"].send(Reload()):
+                self._say("reload", error="the monitor does not answer")
 
-        self._watch(reader.fileno(), stop)
+        self._watch(reader.fileno(), heed)
         return reader
 
     def _stop(self) -> None:

@@ -12,11 +12,12 @@ from typing import cast
 
 from panicdoor.commands import snapshot
 from panicdoor.commands.registry import Context, Where, find
-from panicdoor.errors import CommandError
+from panicdoor.errors import CommandError, ConfigError
 from panicdoor.messages import PART_MAX, Cancel, More, Output, Run
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import NOWHERE
+from panicdoor.processes.directory import read_policy
 from panicdoor.processes.place import Place
 
 
@@ -76,12 +77,23 @@ class Worker:
             self._place.report(error)
 
     def _begin(self, words: tuple[str, ...], cursor: str) -> Generator[str, None, str]:
+        if not words:
+            self._read_policy()
+            return ""
         context = Context(self._manual, NOWHERE, now_text(), lambda: "", cursor)
         command = find(words)
         bound = command.bind(words[1:])
         parts = command.run(context, *bound.values, **bound.options)
         # Of commands only those that can be followed return something.
         return (yield from cast(Generator[str, None, str | None], parts)) or ""
+
+    def _read_policy(self) -> None:
+        """Put in force what the directory says now. Raises CommandError where that is wrong."""
+        world = self._place.world
+        try:
+            world.holdings.policy.write(read_policy(world.directory))
+        except (ConfigError, ValueError) as wrong:
+            raise CommandError(str(wrong)) from wrong
 
     def _next(self) -> None:
         if self._rest or self._parts is None:

@@ -88,6 +88,17 @@ def test_who_is_not_there(which: str, said: str) -> None:
         parts(f"processes {which}")
 
 
+def test_one_look_knows_who_is_there_and_not_who_is_busy() -> None:
+    report, before = processes.once(9999)
+    assert {one.cpu for one in report.shown} == {0.0}
+    assert (report.forks, report.stuck_count, report.uncollected) == (0.0, 0, {})
+    assert os.getppid() in {one.stat.pid for one in report.shown}
+    assert os.getpid() in before.processes
+    assert report.processes == len(before.processes) == sum(report.states.values())
+    largest = max(report.shown, key=lambda one: one.stat.rss)
+    assert report.shown[0].stat.rss == largest.stat.rss
+
+
 def test_the_second_look_waits_only_for_what_is_left() -> None:
     _, before = processes.once()
     time.sleep(processes.INTERVAL_S)

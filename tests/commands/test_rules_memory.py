@@ -104,7 +104,7 @@ def test_tasks_full(used: int, severity: Severity | None) -> None:
     said = found("tasks_full", tasks=Tasks(used, 100, 1.0), processes=running)
     assert [one.severity for one in said] == ([] if severity is None else [severity])
     if said:
-        assert said[0].text.endswith("; 70 are of 4000000000")
+        assert said[0].text.endswith("; 70 tasks are of 4000000000")
     assert len(found("tasks_full", tasks=Tasks(used, 100, 1.0), missing=("processes",))) == len(
         said
     )

@@ -12,7 +12,16 @@ import pytest
 from tests.commands.hosts import asked, disk, mount, psi, quiet
 from tests.commands.test_rules_services import log
 
-from panicdoor.commands import certificates, disks, login, memory, processes, sections, services
+from panicdoor.commands import (
+    certificates,
+    disks,
+    login,
+    memory,
+    processes,
+    sections,
+    services,
+    snapshot,
+)
 from panicdoor.commands.sections import Held, Room, Tasks, disks_answer, soft_limit
 from panicdoor.commands.snapshot import SECTIONS, WAIT_S, Kept, Snapshot, look
 from panicdoor.errors import CommandError
@@ -223,6 +232,15 @@ def test_login_needs_the_processes() -> None:
     with pytest.raises(CommandError, match="processes could not be looked at"):
         run("login")
     assert isinstance(run("login", processes=quiet()["processes"]), login.Report)
+
+
+def test_what_grows_with_processes_comes_after_what_does_not() -> None:
+    order = list(SECTIONS)
+    cheap = {"pressure", "memory", "tasks", "kernel", "clock", "mounts", "disks", "sockets"}
+    assert cheap <= set(order[: order.index("processes")])
+    assert {"login", "held", "room", "certificates"} <= set(order[order.index("processes") :])
+    # Twice its time, as where it does not answer, leaves something for those behind it.
+    assert 2 * SECTIONS["processes"][1] + snapshot.LEAST_S < snapshot.BUDGET_S
 
 
 def test_tasks_that_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,9 @@ def test_what_was_kept_need_not_be_waited_for() -> None:
     counts.keep()
     for _ in range(2):  # each look leaves something for the next
         time.sleep(snapshot.WAIT_S)
+        kept = counts.kept.at
         assert waited(counts) < snapshot.WAIT_S / 2
+        assert counts.kept.at > kept + snapshot.WAIT_S
 
 
 def test_what_was_kept_a_moment_ago_is_waited_for() -> None:

@@ -166,7 +166,7 @@ def _users(running: Processes | None) -> str:
         return ""
     names = accounts.names("user")
     uid, count = max(running.users.items(), key=lambda user: user[1])
-    return f"; {count} are of {names.get(uid, str(uid))}"
+    return f"; {count} tasks are of {names.get(uid, str(uid))}"
 
 
 @rule("TASKS", normal=f"below {TASKS_HIGH:.0f} % of its limit", source=f"{_GROUPS}: pids.max")

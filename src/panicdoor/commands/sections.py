@@ -1,6 +1,7 @@
 """What `triage` looks at, section by section: see commands.snapshot.
 
-The order matters twice: what is most likely the trouble comes first, and what asks a file system
+The order matters: what costs little comes first, so that ten thousand processes on a host that
+hardly moves leave nothing else unknown; then what grows with them; and what asks a file system
 comes last, and only where no disk looks as if it might hang. What is only on a disk (certificates)
 is read only then too.
 """
@@ -178,23 +179,6 @@ def _tasks(seen: Snapshot) -> Report:
     return Tasks(load.tasks, most, (kernel_pressure.work().forks - before.forks) / seen.since)
 
 
-@section(0.9)
-def _processes(seen: Snapshot) -> Report:
-    """Looked at twice where one look does not tell: who is stuck, dead for good, or busy."""
-    report, before = processes.once(PROCESSES_MAX)
-    waits = kernel_pressure.system("cpu")
-    busy = (
-        waits is None or waits.some is None or waits.some.last_10 > pressure.NORMAL["cpu", "some"]
-    )
-    if busy or report.states["D"] or report.states["Z"] >= processes.DEAD_HIGH:
-        yield WAIT_S
-        report = processes.look(before, PROCESSES_MAX)
-    else:
-        yield 0
-    seen.cut("processes", report.more > 0, f"{report.more} processes were left out")
-    return report
-
-
 @section(0.3)
 def _kernel(seen: Snapshot) -> Report:
     report = kernel.look()
@@ -259,6 +243,23 @@ def _listeners(seen: Snapshot) -> Report:
     if any(one.full for one in found):
         return listeners.look()
     return listeners.Report([], told.source, 0, False, False)
+
+
+@section(0.7)
+def _processes(seen: Snapshot) -> Report:
+    """Looked at twice where one look does not tell: who is stuck, dead for good, or busy."""
+    report, before = processes.once(PROCESSES_MAX)
+    waits = kernel_pressure.system("cpu")
+    busy = (
+        waits is None or waits.some is None or waits.some.last_10 > pressure.NORMAL["cpu", "some"]
+    )
+    if busy or report.states["D"] or report.states["Z"] >= processes.DEAD_HIGH:
+        yield WAIT_S
+        report = processes.look(before, PROCESSES_MAX)
+    else:
+        yield 0
+    seen.cut("processes", report.more > 0, f"{report.more} processes were left out")
+    return report
 
 
 @section(SYSTEMD_S + 0.1)

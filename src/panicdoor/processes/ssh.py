@@ -11,8 +11,8 @@ may ask to be signed is bounded there. Rules:
 """
 
 import asyncio
+import functools
 import logging
-import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,13 +21,13 @@ from typing import Any, Final
 import asyncssh
 
 from panicdoor.commands.registry import Here
-from panicdoor.keys import ED25519
+from panicdoor.keys import ED25519, PublicKey
 from panicdoor.messages import Handover, Login, Logout, Session, Sign, Signed
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.desk import Desk
 from panicdoor.processes.place import Place
 from panicdoor.processes.ssh_connection import CIPHERS, KEX, LOGIN_S, MACS, Connection
-from panicdoor.processes.ssh_warmup import Warmth
+from panicdoor.processes.ssh_warmup import Warmth, client_options
 
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
@@ -36,10 +36,15 @@ SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing el
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 
 
+def prepare(host_key: PublicKey) -> None:
+    """Make once, before the first fork, what asyncssh looks at files, names and the user for."""
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
+    server_options(host_key.blob)
+    client_options()
+
+
 def run(place: Place) -> None:
     """Be the ssh frontend."""
-    logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
-    os.environ.update(HOME="/", LOGNAME="panicdoor")  # else asyncssh would ask a name service
     ssh = Ssh(place)
     warmth = Warmth(ssh)
     place.give_up_rights()
@@ -59,6 +64,9 @@ class AtOnce(ThreadPoolExecutor):
         return future
 
 
+_AT_ONCE: Final = AtOnce(1)
+
+
 class Ssh:
     """All ssh connections of this process."""
 
@@ -68,7 +76,7 @@ class Ssh:
         self.host_key = place.world.host_key
         self.report = place.report
         self.loop = place.loop
-        self.loop.set_default_executor(AtOnce(1))
+        self.loop.set_default_executor(_AT_ONCE)
         self._place = place
         self._admission = Admission(STRANGERS, OPERATORS, place.world.door.operators)
         self._connections: dict[int, Connection] = {}
@@ -77,7 +85,7 @@ class Ssh:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = 0
         self._missed: str | None = None
-        self._options = _options(self._host_keys())
+        self._options = server_options(self.host_key.blob)
         place.on(Handover, self.take)
         place.on(Session, self._session)
         place.on(Signed, lambda *_: None)  # came too late
@@ -178,23 +186,16 @@ class Ssh:
         if future is not None and session.epoch == self._place.epoch and not future.done():
             future.set_result(session)
 
-    def _host_keys(self) -> list[asyncssh.SSHKeyPair]:
-        """Return the host key as asyncssh wants to be told of it; connections have their own."""
-        algorithm = ED25519.encode()
-        return [
-            asyncssh.SSHKeyPair(
-                algorithm, algorithm, [algorithm], [algorithm], self.host_key.blob, None
-            )
-        ]
 
-
-def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnectionOptions:
-    """Return what holds for every connection: made once, since asyncssh looks at files for it."""
+@functools.cache
+def server_options(host_key: bytes) -> asyncssh.SSHServerConnectionOptions:
+    """Return what holds for every connection; each has a host key of its own that can sign."""
+    name = ED25519.encode()
     return asyncssh.SSHServerConnectionOptions(
         config=None,
         server_factory=asyncssh.SSHServer,
         server_version="panicdoor",
-        server_host_keys=host_keys,
+        server_host_keys=[asyncssh.SSHKeyPair(name, name, [name], [name], host_key, None)],
         gss_host=None,
         kex_algs=KEX,
         encryption_algs=CIPHERS,

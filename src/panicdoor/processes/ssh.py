@@ -31,7 +31,7 @@ from panicdoor.processes.ssh_warmup import Warmth, client_options
 
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
-LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 100 KiB each
+LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
 SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 

@@ -6,6 +6,7 @@ anybody may.
 """
 
 import asyncio
+import functools
 import gc
 import socket
 import time
@@ -13,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import asyncssh
 from asyncssh.connection import SSHClientConnection
+from asyncssh.editor import SSHLineEditor
 
 from panicdoor.commands.registry import Here
 from panicdoor.processes.desk import Desk
@@ -35,23 +37,34 @@ class Adopter(Protocol):
         """Serve a client."""
 
 
+@functools.cache
+def client_options() -> asyncssh.SSHClientConnectionOptions:
+    """Return what our own client wants, and its key, which nobody knows.
+
+    Its line editor's pattern, which takes long to make, is remembered by `re`.
+    """
+    nobody: Any = None
+    SSHLineEditor(nobody, nobody, True, 0, 0, "xterm", 80)
+    return asyncssh.SSHClientConnectionOptions(
+        config=None,
+        known_hosts=None,
+        host=LOOPBACK,
+        username="warm-up",
+        client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        agent_path=None,
+        gss_host=None,
+        compression_algs=None,
+        x509_trusted_certs=None,
+        x509_trusted_cert_paths=None,
+    )
+
+
 class Warmth:
-    """Everything that has to be made while there are files: a key, and a client's options."""
+    """The warm-up of one process."""
 
     def __init__(self, ssh: Adopter) -> None:
         self._ssh = ssh
-        self._options = asyncssh.SSHClientConnectionOptions(
-            config=None,
-            known_hosts=None,
-            host=LOOPBACK,
-            username="warm-up",
-            client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-            agent_path=None,
-            gss_host=None,
-            compression_algs=None,
-            x509_trusted_certs=None,
-            x509_trusted_cert_paths=None,
-        )
+        self._options = client_options()
 
     def up(self, place: Place) -> None:
         """Do everything once, with an end in sight."""

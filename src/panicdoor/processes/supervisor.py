@@ -148,6 +148,7 @@ class Supervisor:
             if allowed(ROLE_OF[peer].name, SUPERVISOR):
                 self._watch(wire.fileno(), self._reader(wire))
         setproctitle.setproctitle(f"panicdoor: supervisor of {self._world.door.name}")
+        ssh.prepare(self._world.host_key)
         rehearse(self._world.manual)
         gc.collect()
         memory.trim_malloc()

@@ -4,10 +4,11 @@ import gc
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from panicdoor.kernel.deadline import OutOfTimeError, within
+from panicdoor.kernel.deadline import LEAST_S, OutOfTimeError, within
 
 
 def test_what_is_quick_is_left_alone() -> None:
@@ -78,3 +79,15 @@ def test_an_error_inside_goes_on() -> None:
     with pytest.raises(ZeroDivisionError), within(5):
         raise ZeroDivisionError
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_no_bell_rings_on_however_narrowly_it_ended() -> None:
+    until = time.monotonic() + 1
+    n = 0
+    while time.monotonic() < until:
+        n += 1
+        end = time.perf_counter() + LEAST_S + n % 200 * 1e-7  # as near as can be
+        with suppress(OutOfTimeError), within(LEAST_S):
+            while time.perf_counter() < end:
+                pass
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

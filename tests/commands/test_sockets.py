@@ -148,8 +148,8 @@ def test_what_is_wrong() -> None:
 def test_all_states_at_once_are_wrapped() -> None:
     report = Report(states=Counter({(TCP, state): 10_000 + state for state in inet.STATES}))
     lines = "".join(sockets._lines(report)).split("\n")
-    assert lines[1].startswith("tcp  120078: 10012 syn-recv, 10011 closing, ")
-    assert lines[2].startswith("     100")
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("tcp  120078: 10012 syn-recv, ")]
+    assert lines[at + 1].startswith("     100")
     assert max(map(len, lines)) <= 80
 
 

@@ -169,6 +169,13 @@ def test_a_process_that_is_really_stuck(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
 
 
+def test_all_states_at_once_are_wrapped() -> None:
+    states = dict.fromkeys("SDIRZTtX\x1b", 10000)
+    lines = "".join(processes._lines(replace(QUIET, states=states))).split("\n")
+    assert "by state: 10000 S, 10000 D, " in lines[2]
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_few_dead_ones_are_told_but_no_finding() -> None:
     pids = []
     for _ in range(3):

@@ -158,9 +158,9 @@ def _read(report: Report, seen: dict[bytes, Dated], path: str) -> None:
             report.stores += 1
             return
     except CertificateError as error:
-        report.broken.append(f"{path}: {error}")
+        report.broken.append(f"{reading.bytewise(path)}: {error}")
         return
-    _add(report, seen, blocks, path)
+    _add(report, seen, blocks, reading.bytewise(path))
 
 
 def _add(report: Report, seen: dict[bytes, Dated], blocks: list[bytes], path: str) -> None:

@@ -358,9 +358,8 @@ def _lines(report: Report) -> Iterator[str]:
         f"{report.forks:.0f} forks/s\n"
     )
     states = Counter(report.states).most_common()
-    yield escape_line("by state: " + ", ".join(f"{count} {state}" for state, count in states)) + (
-        "   (D: waits, cannot be killed; Z: dead)\n"
-    )
+    told = ", ".join(f"{count} {state}" for state, count in states)
+    yield from findings((), f"by state: {escape_line(told)} (D: waits, cannot be killed; Z: dead)")
     yield cut(escape_line(f"tasks by user: {_busiest(report.users)}"), 80) + "\n"
     if report.uncollected:
         yield from findings((), f"not collected (Z): {escape_line(_parents(report.uncollected))}")

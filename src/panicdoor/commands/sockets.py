@@ -5,11 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Final
 
 from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
+    WIDTH,
     Column,
     Json,
     document,
@@ -204,9 +206,10 @@ def sockets(context: Context, *, json: bool = False) -> Iterator[str]:
 def _lines(report: Report) -> Iterator[str]:
     yield from findings(wrong(report), "Nothing unusual about sockets.")
     for protocol, name in ((TCP, "tcp"), (UDP, "udp")):
-        yield f"{name}  {_states(report, protocol)}\n"
+        told = wrap(f"{name}  {_states(report, protocol)}", WIDTH, subsequent_indent=" " * 5)
+        yield from (f"{line}\n" for line in told)
     if report.cut:
-        yield f"({report.cut})\n"
+        yield from findings((), f"({report.cut})")
     yield "\n"
     yield from table(
         [

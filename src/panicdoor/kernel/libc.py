@@ -10,7 +10,8 @@ from typing import Final
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
-MADV_POPULATE_READ: Final = 22  # madvise(2), Linux 5.14
+MADV_DONTNEED: Final = 4  # madvise(2)
+MADV_POPULATE_READ: Final = 22  # the same, Linux 5.14
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 FALLOC_FL_KEEP_SIZE: Final = 1  # fallocate(2)
 PROT_WRITE, MAP_SHARED = 2, 1  # mmap(2)
@@ -55,6 +56,14 @@ def mlockall(flags: int) -> bool:
 def populate(start: int, length: int) -> bool:
     """Read a range of addresses in, as if each page were read: madvise(2); False where it fails."""
     return bool(_madvise(start, length, MADV_POPULATE_READ) == 0)
+
+
+def discard(start: int, length: int) -> bool:
+    """Let go of pages of a file until somebody reads them again: madvise(2); False where it fails.
+
+    What was written to them is lost.
+    """
+    return bool(_madvise(start, length, MADV_DONTNEED) == 0)
 
 
 def set_signal(number: int, action: int) -> None:

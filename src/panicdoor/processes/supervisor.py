@@ -137,7 +137,7 @@ class Supervisor:
         self._next_ping = 0.0
         self._untold = 0
         self._stopping = self._unrecorded = False
-        self._ranges: memory.Ranges = ()
+        self._ranges = memory.Ranges()
         self._unlimited = self._privileged = False
 
     def run(self, ready: Ready) -> int:

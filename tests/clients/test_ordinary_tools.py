@@ -279,7 +279,7 @@ def test_load_as_uptime_has_it(observed: People) -> None:
 
 
 def test_what_was_installed_last_as_dpkg_has_it(observed: People) -> None:
-    said = document(observed, "changes 48")["packages"]
+    said = document(observed, "changes --since 2d")["packages"]
     last: dict[str, Any] = {}
     for one in said:  # the newest comes first
         if one["kind"] != "run":

@@ -134,8 +134,8 @@ def lock(ranges: Ranges, forever: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
     What is `needed` is read in first; pages that are shared stay shared. With MCL_FUTURE under a
-    finite RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too only
-    `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
+    finite RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too
+    only `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
     """
     for start, end in ranges.needed:
         # A device, a hole, an older kernel: what is not read in now is read when it is needed.

@@ -6,6 +6,9 @@ Rules:
 - only the process that made the directory removes it, however it ends.
 """
 
+from panicdoor.processes import libraries  # noqa: F401 - before anybody else imports them
+
+# isort: split
 import argparse
 import os
 import shlex

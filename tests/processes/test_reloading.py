@@ -13,11 +13,11 @@ import pytest
 from msgspec.structs import replace
 from tests.child import in_child
 from tests.judge.test_sessions import hostbound
-from tests.monitors import out, start, written
+from tests.monitors import out, start, taken, written
 from tests.nobody import running_as_nobody
 from tests.places import EPOCH, FAR, Places, opened
 from tests.running import LOOPBACK, ROOT, Door, descriptors, running, wait_for
-from tests.sshkeys import ed25519_key, exchange
+from tests.sshkeys import Key, ed25519_key, exchange
 
 from panicdoor.config import Grant
 from panicdoor.messages import (
@@ -44,6 +44,7 @@ from panicdoor.roles import ROLE_OF
 OTHER = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["127.0.0.0/8"]\n'
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZ1pNEPDl9OFPaJDtRNmBXjGzIvQ0xS7+VqnVHR2zmV"
 ALICE = f'alice namespaces="login@panicdoor" {KEY}\n'
+FLOOD = 600  # small answers, more than a wire holds
 CROWD = 24  # more than the pools of a door that is small for a test
 HURRY = "from panicdoor.processes import errands; errands.ERRAND_S, errands.WAIT_S = 2.0, 0.5"
 
@@ -135,6 +136,19 @@ def test_a_monitor_that_is_filled_anew_has_the_last_one(places: Places) -> None:
     assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
 
 
+def logged_in(places: Places, key: Key) -> Session:
+    """Log alice in, as connection 7 of an ssh process."""
+    ssh = places.end("ssh", "monitor")
+    ssh.say(Hello("ssh", 1, EPOCH))
+    host = places.world.host_key.blob
+    made = exchange(host, ssh.hear(Fresh).challenge, 1)
+    ssh.say(Sign(1, EPOCH, 7, made.hash, made.transcript))
+    assert ssh.hear(Signed).signature
+    body = hostbound("alice", key, host)
+    ssh.say(Login(2, EPOCH, 7, body, key.sign(string(made.hash) + body), "192.0.2.7"))
+    return ssh.hear(Session)
+
+
 def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Path) -> None:
     """It has been taken over, and ends nothing by itself."""
     grants = (Grant(to=("alice",), may=("observe",)),)
@@ -144,14 +158,7 @@ def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Pat
         put(places, listed, grants=grants)
         start(places)
         ssh, observer = places.end("ssh", "monitor"), places.end("observer", "monitor")
-        ssh.say(Hello("ssh", 1, EPOCH))
-        host = places.world.host_key.blob
-        made = exchange(host, ssh.hear(Fresh).challenge, 1)
-        ssh.say(Sign(1, EPOCH, 7, made.hash, made.transcript))
-        assert ssh.hear(Signed).signature
-        body = hostbound("alice", key, host)
-        ssh.say(Login(2, EPOCH, 7, body, key.sign(string(made.hash) + body), "192.0.2.7"))
-        session = ssh.hear(Session)
+        session = logged_in(places, key)
         assert (session.principal, session.level) == ("alice", "observe")
         request = Ask(3, EPOCH, FAR, "ssh", "192.0.2.7", "", ("triage",), "", session.token)
         ssh.say(request)
@@ -165,6 +172,30 @@ def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Pat
         assert written(places, "reload") == {"policy": 2, "ended": 1, "of": "alice"}
         ssh.say(More(3, EPOCH), replace(request, id=4))
         assert ssh.hear(Answer, id=4).text == "this session has ended; log in again\n"
+
+
+def test_whose_session_has_ended_is_told_though_a_wire_was_full(tmp_path: Path) -> None:
+    grants = (Grant(to=("alice",), may=("observe",)),)
+    key = ed25519_key()
+    listed = f'alice namespaces="login@panicdoor" {key.line()}\n'.encode()
+    with opened(tmp_path / "door") as places:
+        put(places, listed, grants=grants)
+        start(places)
+        ssh = places.end("ssh", "monitor")
+        logged_in(places, key)
+        for number in range(FLOOD):  # each is answered, and nobody reads the answers
+            ssh.say(Sign(10 + number, EPOCH, 8, b"1" * 32, b""))
+        places.read_by("monitor")
+        errand = asked(places)
+        put(places, listed, grants=())
+        out(places.end("worker1", "monitor"), errand, "", last=True)
+        assert written(places, "reload")["ended"] == 1
+        answers = ssh.waiting()
+        assert len(answers) < FLOOD
+        assert not any(isinstance(m, Regraded) for m in answers)
+        assert ssh.hear(Regraded) == Regraded(EPOCH, 7, "")
+        taken(places)
+        assert not any(isinstance(m, Regraded) for m in ssh.waiting())
 
 
 # A real door

@@ -21,6 +21,7 @@ from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
     Answer,
     Ask,
+    Bug,
     Fresh,
     Handover,
     Hello,
@@ -307,6 +308,21 @@ def test_what_is_handed_over_and_is_no_socket_is_closed(ssh: End, places: Places
     os.close(null)
     assert _banner(ssh)
     wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_sockets_that_carry_no_stream_are_closed(ssh: End, places: Places) -> None:
+    pid = places.pids["ssh"]
+    monitor = places.end("monitor", "ssh")
+    assert _banner(ssh)
+    before = descriptors(pid)
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        with ours, theirs:
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [theirs.fileno()])
+        monitor.hear(Logout)
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+    assert not any(isinstance(m, Bug) for m in monitor.waiting())
 
 
 def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:

@@ -22,12 +22,14 @@ from panicdoor.messages import (
     Answer,
     Ask,
     Bug,
+    Cancel,
     Fresh,
     Handover,
     Hello,
     Login,
     Logout,
     Message,
+    Run,
     Session,
     Sign,
     Signed,
@@ -237,6 +239,25 @@ def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
         assert taken_over.ask("ping", wrong, epoch).text == "this session has ended; log in again\n"
     taken_over.end.say(Logout(EPOCH, 1))
     assert "has ended" in taken_over.ask("ping", token).text
+
+
+def test_a_logout_ends_what_was_asked_in_its_sessions_and_no_more(
+    taken_over: TakenOver, places: Places
+) -> None:
+    runners = [places.end(name, "monitor") for name in ("worker1", "worker2")]
+    for runner, name in zip(runners, ("worker1", "worker2"), strict=True):
+        runner.say(Hello(name, 1, 31))
+    runs = []
+    for connection, made in ((1, taken_over.h1), (2, taken_over.h2)):
+        taken_over.sign(made, connection=connection)
+        token = taken_over.login("alice", ALICE, made, connection=connection).token
+        words = ("forbidden",)
+        taken_over.end.say(Ask(100 + connection, EPOCH, FAR, "ssh", LOOPBACK, "", words, "", token))
+        runs.append(runners[connection - 1].hear(Run))
+    taken_over.end.say(Logout(EPOCH, 1))
+    assert runners[0].hear(Cancel).id == runs[0].id
+    assert "pong" in taken_over.ask("ping", token).text
+    assert not any(isinstance(m, Cancel) for m in runners[1].waiting())
 
 
 def test_a_session_dies_with_the_process_that_has_it(taken_over: TakenOver) -> None:

@@ -321,6 +321,18 @@ def test_a_process_that_does_not_end_a_cancelled_errand_is_replaced(
     assert places.end("supervisor", "monitor").hear(Replace).place == "worker1"
 
 
+def test_what_a_frontends_predecessor_asked_for_is_ended(
+    places: Places, stream: End, worker: End
+) -> None:
+    stream.say(ask(1, "count", "9"))
+    run = worker.hear(Run)
+    places.end("stream2", "monitor").say(Hello("stream2", 2, 5))
+    taken(places)
+    assert not any(isinstance(m, Cancel) for m in worker.waiting())
+    stream.say(Hello("stream1", 2, 5))
+    assert worker.hear(Cancel).id == run.id
+
+
 def test_a_missed_deadline_has_the_process_replaced_and_its_client_told(
     places: Places, stream: End, worker: End
 ) -> None:

@@ -411,6 +411,23 @@ def test_a_process_that_dies_ends_its_errand_at_its_successors_hello(
     assert part(stream, 1) == ("the process that ran this ended\n", True, 1)
 
 
+def test_the_end_of_an_errand_is_told_after_what_its_client_has_yet_to_read(
+    places: Places, stream: End, worker: End
+) -> None:
+    stream.say(ask(1, "count", "9"))
+    run = worker.hear(Run)
+    out(worker, run, "1\n")
+    assert part(stream, 1) == ("1\n", False, 0)
+    worker.hear(More)
+    out(worker, run, "2\n")
+    worker.say(Hello("worker1", 2, 9))
+    taken(places)
+    stream.say(More(1, EPOCH))
+    assert part(stream, 1) == ("2\n", False, 0)
+    stream.say(More(1, EPOCH))
+    assert part(stream, 1) == ("the process that ran this ended\n", True, 1)
+
+
 def test_errands_wait_in_a_bounded_queue_and_are_handed_out_in_turn(
     places: Places, stream: End, worker: End
 ) -> None:

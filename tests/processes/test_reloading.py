@@ -39,6 +39,7 @@ from panicdoor.messages import (
     Write,
 )
 from panicdoor.orders.sshwire import string
+from panicdoor.processes import monitor
 from panicdoor.processes.policy_memory import Document
 from panicdoor.roles import ROLE_OF
 
@@ -135,6 +136,16 @@ def test_a_monitor_that_is_filled_anew_has_the_last_one(places: Places) -> None:
     places.stop("monitor", signal.SIGKILL)
     places.fill("monitor", fill_no=2)
     assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
+
+
+def test_what_a_worker_has_written_of_which_nobody_heard_holds_soon(tmp_path: Path) -> None:
+    """It was told to by a monitor that has been replaced since."""
+    with opened(tmp_path / "door") as places:
+        places.fill("monitor", lambda: setattr(monitor, "FRESH_S", 0.05))
+        places.end("stream1", "monitor").hear(Fresh)
+        put(places)
+        assert written(places, "reload") == {"policy": 1}
+        assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
 
 
 def logged_in(places: Places, key: Key) -> Session:

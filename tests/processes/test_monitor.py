@@ -154,6 +154,25 @@ def test_a_slow_reader_is_not_closed_before_its_time_and_holds_nobody(
     assert part(stream, 1)[0] == "two\n"
 
 
+def test_who_reads_on_has_its_time_anew(tmp_path: Path) -> None:
+    def patient() -> None:
+        monitor.SWEEP_S, monitor.READER_S = 0.02, 1.0  # type: ignore[misc]
+
+    with opened(tmp_path / "door") as places:
+        worker, stream = places.end("worker1", "monitor"), places.end("stream1", "monitor")
+        worker.say(Hello("worker1", 1, 7))
+        places.fill("monitor", patient)
+        stream.say(ask(1, "count", "9"))
+        run = worker.hear(Run)
+        out(worker, run, "1\n")
+        assert part(stream, 1) == ("1\n", False, 0)
+        linger(places, 0.6)
+        stream.say(More(1, EPOCH))
+        linger(places, 0.6)
+        out(worker, run, "2\n")
+        assert part(stream, 1) == ("2\n", False, 0)
+
+
 def test_who_reads_too_late_is_told(tmp_path: Path) -> None:
     with opened(tmp_path / "late") as places:
         places.fill("monitor", impatient)

@@ -1,5 +1,6 @@
 """Reloading, in the monitor and at a real door: whoever dies or hangs, one policy holds whole."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,13 +14,14 @@ import pytest
 from msgspec.structs import replace
 from tests.child import in_child
 from tests.judge.test_sessions import hostbound
-from tests.monitors import linger, out, start, written
+from tests.monitors import linger, out, start, taken, written
 from tests.nobody import running_as_nobody
 from tests.places import EPOCH, FAR, Places, opened
 from tests.running import LOOPBACK, ROOT, Door, descriptors, running, wait_for
 from tests.sshkeys import Key, ed25519_key, exchange
 
-from panicdoor.config import Grant
+from panicdoor.commands.registry import COMMANDS
+from panicdoor.config import Address, Grant
 from panicdoor.messages import (
     Answer,
     Ask,
@@ -41,6 +43,7 @@ from panicdoor.messages import (
 from panicdoor.orders.sshwire import string
 from panicdoor.processes import monitor
 from panicdoor.processes.policy_memory import Document
+from panicdoor.processes.reloading import LINES_MAX
 from panicdoor.roles import ROLE_OF
 
 OTHER = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["127.0.0.0/8"]\n'
@@ -82,9 +85,13 @@ def put(places: Places, listed: bytes = b"# nobody\n", /, **fields: object) -> N
 
 def test_what_was_written_holds_and_frontends_are_told(places: Places) -> None:
     run = asked(places)
-    put(places, name="web2", contact="others")
+    listen = (Address(LOOPBACK, 1),)
+    put(places, name="web2", fleet="prod", contact="others", listen=listen, elsewhere={"ilo": "x"})
     out(places.end("worker1", "monitor"), run, "", last=True)
-    assert written(places, "reload") == {"policy": 1, "restart": ["name", "contact"]}
+    assert written(places, "reload") == {
+        "policy": 1,
+        "restart": ["name", "fleet", "contact", "listen", "elsewhere"],
+    }
     for frontend in ("stream1", "stream2", "ssh", "datagram"):
         assert places.end(frontend, "monitor").hear(Reloaded).serial == 1
     places.end("stream1", "monitor").say(Hello("stream1", 2, 5))
@@ -103,6 +110,22 @@ def test_what_a_worker_refuses_is_recorded_and_nothing_changes(places: Places) -
 def test_a_worker_is_not_believed_that_says_all_is_well(places: Places) -> None:
     out(places.end("worker1", "monitor"), asked(places), "", last=True)
     assert "could not be kept" in written(places, "reload")["error"]
+
+
+def test_only_the_last_word_of_a_worker_counts(places: Places) -> None:
+    run = asked(places)
+    out(places.end("worker1", "monitor"), run, "reading\n")
+    taken(places)
+    put(places)
+    out(places.end("worker1", "monitor"), run, "", last=True)
+    assert written(places, "reload") == {"policy": 1}
+
+
+def test_of_many_lines_that_are_skipped_some_are_recorded(places: Places) -> None:
+    run = asked(places)
+    put(places, b"junk\n" * 20)
+    out(places.end("worker1", "monitor"), run, "", last=True)
+    assert len(written(places, "reload")["skipped"]) == LINES_MAX
 
 
 def test_what_was_written_holds_whatever_its_worker_said(places: Places) -> None:
@@ -146,6 +169,23 @@ def test_what_a_worker_has_written_of_which_nobody_heard_holds_soon(tmp_path: Pa
         put(places)
         assert written(places, "reload") == {"policy": 1}
         assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
+
+
+def test_what_makes_root_for_too_little_is_recorded(tmp_path: Path) -> None:
+    def shell() -> None:
+        made = dataclasses.replace(COMMANDS["forbidden"], name="shell", makes_root=True)
+        monitor.FRESH_S, COMMANDS["shell"] = 0.05, made  # type: ignore[misc]
+
+    grants = (
+        Grant(to=("alice",), may=("shell",)),
+        Grant(to=("alice",), may=("observe",), signatures=2),
+    )
+    with opened(tmp_path / "door") as places:
+        places.fill("monitor", shell)
+        places.end("stream1", "monitor").hear(Fresh)
+        put(places, grants=grants)
+        (note,) = written(places, "reload")["notes"]
+        assert note.startswith("shell makes root with 1 signature")
 
 
 def logged_in(places: Places, key: Key) -> Session:

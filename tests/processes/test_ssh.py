@@ -14,7 +14,7 @@ import pytest
 from tests import sshclients
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over
+from tests.sshclients import alice_in, client, handing_over, kexinit, wire_packet
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
@@ -29,6 +29,8 @@ from panicdoor.messages import (
     Login,
     Logout,
     Message,
+    Ping,
+    Pong,
     Run,
     Session,
     Sign,
@@ -344,6 +346,22 @@ def test_sockets_that_carry_no_stream_are_closed(ssh: End, places: Places) -> No
     assert _banner(ssh)
     wait_for(lambda: descriptors(pid) <= before + 2)
     assert not any(isinstance(m, Bug) for m in monitor.waiting())
+
+
+def test_a_monitor_that_does_not_sign_is_waited_for_once(places: Places) -> None:
+    """Until it has said another challenge, no key exchange keeps everybody else waiting."""
+    places.fill("ssh")
+    monitor, supervisor = places.end("monitor", "ssh"), places.end("supervisor", "ssh")
+    supervisor.say(Ping(1))
+    supervisor.hear(Pong, 15.0)  # it has warmed up, with two key exchanges
+    assert sum(isinstance(m, Sign) for m in monitor.waiting()) == 1
+    monitor.say(Fresh("another", 1))
+    places.read_by("ssh")
+    with handing_over(places)() as sock:
+        exchange_keys = kexinit(b"curve25519-sha256")
+        point = b"\x1e" + string(b"\x09" + bytes(31))
+        sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
+        assert len(monitor.hear(Sign).hash) == 32
 
 
 def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:

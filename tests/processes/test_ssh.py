@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from panicdoor.messages import (
     Message,
     Ping,
     Pong,
+    Regraded,
     Run,
     Session,
     Sign,
@@ -362,6 +364,32 @@ def test_a_monitor_that_does_not_sign_is_waited_for_once(places: Places) -> None
         point = b"\x1e" + string(b"\x09" + bytes(31))
         sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
         assert len(monitor.hear(Sign).hash) == 32
+
+
+def test_what_a_monitor_says_before_it_signs_is_not_lost(places: Places) -> None:
+    places.fill("ssh", lambda: setattr(ssh_module, "SIGN_S", 5.0))
+    monitor, stream = places.end("monitor", "ssh"), places.end("stream1", "ssh")
+    monitor.say(Fresh("one", 1))
+    for _ in range(2):  # of its warm-up, and of a client
+        signed = monitor.hear(Sign)
+        monitor.say(Fresh("two", 1), Signed(signed.id, signed.epoch, b""))
+    assert _banner(stream) == b"SSH-2.0-panicdoor two\r\n"
+
+
+def test_another_level_is_for_the_process_that_was_meant(places: Places, ssh: End) -> None:
+    monitor = places.end("monitor", "ssh")
+    epoch = monitor.hear(Hello).epoch
+    with handing_over(places)() as sock:
+        sock.settimeout(10)
+        assert sock.recv(100).startswith(b"SSH-2.0-")
+        everybody = range(20)  # whatever its number is
+        monitor.say(*(Regraded(epoch - 1, number, "") for number in everybody))
+        places.read_by("ssh")
+        assert _banner(ssh)
+        assert not select.select([sock], [], [], 0)[0]
+        monitor.say(*(Regraded(epoch, number, "") for number in everybody))
+        while sock.recv(4096):
+            pass
 
 
 def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:

@@ -10,7 +10,17 @@ from tests.places import ask, extra_commands
 
 from panicdoor.commands.registry import COMMANDS, WATCH_S, Context, Level, Where
 from panicdoor.config import Grant
-from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Step, Steps, dispatch
+from panicdoor.judge.dispatch import (
+    RECORDED_MAX,
+    Errand,
+    Outcome,
+    Pause,
+    Record,
+    Resume,
+    Step,
+    Steps,
+    dispatch,
+)
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
 from panicdoor.printable import escape
@@ -164,6 +174,14 @@ def test_who_may_not_is_recorded_and_told_why() -> None:
     assert said == [Record("refused", entry), Part(f"refused: {why}\n", end=True, code=1)]
 
 
+def test_a_recorded_line_is_cut() -> None:
+    """A frontend that was taken over says lines that nobody could type; an entry must fit."""
+    request = ask(1, "processes", "x" * 1000)
+    first = next(dispatch(request, CONTEXT, lambda: Policy((GRANT,)), ALICE))
+    assert isinstance(first, Record)
+    assert len(first.fields["do"]) == RECORDED_MAX
+
+
 def test_what_is_public_is_not_recorded() -> None:
     assert len(list(dispatch(ask(1, "ping"), CONTEXT, lambda: Policy((GRANT,)), ALICE))) == 1
 
@@ -241,7 +259,9 @@ def test_a_watch_is_judged_anew_for_each_round() -> None:
         judge.send(said("", end=True))
         assert judge.send(None) == Pause(WATCH_S)
     now[0] = Policy(())
-    text = "refused: no grant lets alice run rows\n"
-    assert judge.send(None) == Part(text, end=True, code=1)
+    why = "no grant lets alice run rows"
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "rows --watch", "why": why}
+    assert judge.send(None) == Record("refused", entry)
+    assert judge.send(None) == Part(f"refused: {why}\n", end=True, code=1)
     with pytest.raises(StopIteration):
         judge.send(None)

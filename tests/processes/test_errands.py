@@ -181,6 +181,24 @@ def test_who_does_not_read_on_gives_way_to_those_who_wait(
     assert len(house.heard) == 2
 
 
+def test_who_reads_on_in_time_does_not_give_way(house: House) -> None:
+    house.add("look")
+    house.say("observer", "one\n")
+    house.add("next")
+    house.errands.sweep()
+    assert house.heard == [("look", "one\n", False, 0)]
+
+
+def test_who_ended_when_told_to_is_not_replaced(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "ERRAND_S", -1.0)
+    house.errands.drop(house.add("look"))
+    house.say("observer", "cancelled\n", end=True, code=1)
+    house.errands.sweep()
+    assert not any(isinstance(m, Replace) for _, m in house.told)
+
+
 def test_who_works_at_the_next_part_does_not_give_way(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

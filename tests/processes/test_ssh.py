@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,19 +15,25 @@ import pytest
 from tests import sshclients
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over
+from tests.sshclients import alice_in, client, handing_over, kexinit, wire_packet
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
     Answer,
     Ask,
+    Bug,
+    Cancel,
     Fresh,
     Handover,
     Hello,
     Login,
     Logout,
     Message,
+    Ping,
+    Pong,
+    Regraded,
+    Run,
     Session,
     Sign,
     Signed,
@@ -238,6 +245,25 @@ def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
     assert "has ended" in taken_over.ask("ping", token).text
 
 
+def test_a_logout_ends_what_was_asked_in_its_sessions_and_no_more(
+    taken_over: TakenOver, places: Places
+) -> None:
+    runners = [places.end(name, "monitor") for name in ("worker1", "worker2")]
+    for runner, name in zip(runners, ("worker1", "worker2"), strict=True):
+        runner.say(Hello(name, 1, 31))
+    runs = []
+    for connection, made in ((1, taken_over.h1), (2, taken_over.h2)):
+        taken_over.sign(made, connection=connection)
+        token = taken_over.login("alice", ALICE, made, connection=connection).token
+        words = ("forbidden",)
+        taken_over.end.say(Ask(100 + connection, EPOCH, FAR, "ssh", LOOPBACK, "", words, "", token))
+        runs.append(runners[connection - 1].hear(Run))
+    taken_over.end.say(Logout(EPOCH, 1))
+    assert runners[0].hear(Cancel).id == runs[0].id
+    assert "pong" in taken_over.ask("ping", token).text
+    assert not any(isinstance(m, Cancel) for m in runners[1].waiting())
+
+
 def test_a_session_dies_with_the_process_that_has_it(taken_over: TakenOver) -> None:
     taken_over.sign(taken_over.h1)
     token = taken_over.login("alice", ALICE, taken_over.h1).token
@@ -307,6 +333,63 @@ def test_what_is_handed_over_and_is_no_socket_is_closed(ssh: End, places: Places
     os.close(null)
     assert _banner(ssh)
     wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_sockets_that_carry_no_stream_are_closed(ssh: End, places: Places) -> None:
+    pid = places.pids["ssh"]
+    monitor = places.end("monitor", "ssh")
+    assert _banner(ssh)
+    before = descriptors(pid)
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        with ours, theirs:
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [theirs.fileno()])
+        monitor.hear(Logout)
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+    assert not any(isinstance(m, Bug) for m in monitor.waiting())
+
+
+def test_a_monitor_that_does_not_sign_is_waited_for_once(places: Places) -> None:
+    """Until it has said another challenge, no key exchange keeps everybody else waiting."""
+    places.fill("ssh")
+    monitor, supervisor = places.end("monitor", "ssh"), places.end("supervisor", "ssh")
+    supervisor.say(Ping(1))
+    supervisor.hear(Pong, 15.0)  # it has warmed up, with two key exchanges
+    assert sum(isinstance(m, Sign) for m in monitor.waiting()) == 1
+    monitor.say(Fresh("another", 1))
+    places.read_by("ssh")
+    with handing_over(places)() as sock:
+        exchange_keys = kexinit(b"curve25519-sha256")
+        point = b"\x1e" + string(b"\x09" + bytes(31))
+        sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
+        assert len(monitor.hear(Sign).hash) == 32
+
+
+def test_what_a_monitor_says_before_it_signs_is_not_lost(places: Places) -> None:
+    places.fill("ssh", lambda: setattr(ssh_module, "SIGN_S", 5.0))
+    monitor, stream = places.end("monitor", "ssh"), places.end("stream1", "ssh")
+    monitor.say(Fresh("one", 1))
+    for _ in range(2):  # of its warm-up, and of a client
+        signed = monitor.hear(Sign)
+        monitor.say(Fresh("two", 1), Signed(signed.id, signed.epoch, b""))
+    assert _banner(stream) == b"SSH-2.0-panicdoor two\r\n"
+
+
+def test_another_level_is_for_the_process_that_was_meant(places: Places, ssh: End) -> None:
+    monitor = places.end("monitor", "ssh")
+    epoch = monitor.hear(Hello).epoch
+    with handing_over(places)() as sock:
+        sock.settimeout(10)
+        assert sock.recv(100).startswith(b"SSH-2.0-")
+        everybody = range(20)  # whatever its number is
+        monitor.say(*(Regraded(epoch - 1, number, "") for number in everybody))
+        places.read_by("ssh")
+        assert _banner(ssh)
+        assert not select.select([sock], [], [], 0)[0]
+        monitor.say(*(Regraded(epoch, number, "") for number in everybody))
+        while sock.recv(4096):
+            pass
 
 
 def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:

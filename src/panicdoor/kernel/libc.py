@@ -5,6 +5,7 @@ The library is opened once, at import: nothing is looked up later.
 
 import ctypes
 import os
+import struct
 from typing import Final
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -19,6 +20,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
 SYS_LANDLOCK_RESTRICT_SELF: Final = 446
+_SYS_OPENAT2: Final = 437
+RESOLVE_CACHED: Final = 0x20  # linux/openat2.h, Linux 5.12
+_AT_FDCWD: Final = -100
+_OPEN_HOW: Final = struct.Struct("=QQQ")  # flags, mode, resolve
 
 _LIBC.syscall.restype = ctypes.c_long
 # What every process calls at its birth is looked up once.
@@ -46,6 +51,19 @@ def _checked(result: int, name: str) -> int:
 def syscall(name: str, number: int, *arguments: object) -> int:
     """Make a system call by number; `name` is for the error's text."""
     return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), name)
+
+
+def openat2(path: str, flags: int, resolve: int) -> int:
+    """Open a file, with a rule for how its name is found: openat2(2); 0 is none."""
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
+    return syscall(
+        "openat2",
+        _SYS_OPENAT2,
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(_OPEN_HOW.size),
+    )
 
 
 def mlockall(flags: int) -> bool:

@@ -140,7 +140,7 @@ class Errands:
     def sweep(self) -> None:
         """End what has waited for too long, and lose whoever missed a deadline."""
         now = time.monotonic()
-        for waiting in self._waiting.values():
+        for waiting in list(self._waiting.values()):
             while waiting and waiting[0].until < now:
                 self._end(waiting.popleft(), BUSY, SILENT)
         for name, runner in self._runners.items():

@@ -133,6 +133,8 @@ class Monitor:
         self._bugs: Counter[str] = Counter()
         self._counted: dict[str, Counter[str]] = {}
         self._told_shut: set[str] = set()
+        # By gate and connection; what is not told yet, as a wire was full.
+        self._regraded: dict[tuple[str, int], Regraded] = {}
 
     def begin(self) -> None:
         """Record the start, and let the clocks run."""
@@ -367,12 +369,19 @@ class Monitor:
                 if not change.level:
                     self._close_all(gate, change.token)
                 message = Regraded(change.epoch, session.connection, change.level)
-                self._place.tell(gate, message)
+                self._regraded[gate, session.connection] = message
             if not change.level:
                 ended.append(session.speaker.principal)
+        self._tell_regraded()
         for frontend in FRONTENDS:
             self._tell_policy(frontend)
         return ended
+
+    def _tell_regraded(self) -> None:
+        for at, message in list(self._regraded.items()):
+            if not self._place.tell(at[0], message):
+                return  # the sweep tries again: nobody keeps a prompt that is not true
+            del self._regraded[at]
 
     def _tell_policy(self, frontend: str) -> None:
         if self._reloading.serial:
@@ -389,6 +398,7 @@ class Monitor:
         """A place has a new holder: whatever its predecessor waited for is closed."""
         if sender in GATES:
             self._sessions.begin(message.epoch)
+            self._regraded.clear()
         if sender in FRONTENDS:
             for case in list(self._cases[sender].values()):
                 self._close(case)
@@ -456,6 +466,7 @@ class Monitor:
         """Close what nobody waits for any more, lose whoever missed a deadline, go on watching."""
         self._place.loop.call_later(SWEEP_S, self._sweep)
         self.errands.sweep()
+        self._tell_regraded()
         now = time.monotonic()
         for cases in self._cases.values():
             full = False

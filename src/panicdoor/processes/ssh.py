@@ -124,8 +124,8 @@ class Ssh:
     async def _begin(self, connection: Connection, sock: socket.socket) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: connection, sock)
-        except OSError:
-            sock.close()  # it has gone already
+        except (OSError, ValueError):
+            sock.close()  # it has gone already, or is no stream: whoever gave it was taken over
             self.gone(connection)
 
     def gone(self, connection: Connection) -> None:

@@ -16,7 +16,7 @@ from asyncssh.packet import SSHPacket
 PACKET_MIN: Final = 512  # bytes a client must take in one packet: fewer cost us a packet each
 WRITTEN_MAX: Final = 256 * 1024  # bytes that wait for its window: an answer stops long before
 SIZE_MAX: Final = 1000  # columns or rows: more is no terminal
-ENDLESS: Final = 5000  # columns, wider than any line: beyond them asyncssh's line editor fails
+WIDEST: Final = 5000  # columns, wider than any line: beyond them asyncssh's line editor fails
 DUMB: Final = frozenset({"", "dumb", "network", "unknown"})  # terminals that cannot move up
 ENVIRONMENT: Final = frozenset({b"NO_COLOR"})  # all of it that is looked at
 
@@ -63,7 +63,7 @@ class SessionChannel(SSHServerChannel[str]):
     def get_terminal_size(self) -> tuple[int, int, int, int]:
         """Return the size for the line editor, which scrolls on dumb terminals, but wrongly."""
         name, width, height = self.screen()
-        return ENDLESS if name in DUMB else width, height, 0, 0
+        return WIDEST if name in DUMB else width, height, 0, 0
 
     def _process_window_change_request(self, packet: SSHPacket) -> bool:
         self._term_size = (packet.get_uint32(), packet.get_uint32(), 0, 0)

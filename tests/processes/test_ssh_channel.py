@@ -26,7 +26,7 @@ ALICE = sshclients.key()
 FLAT = 4096  # KiB that the process may grow by in a test: what it holds is bounded by less
 PAGE = 99  # SSH_MSG_CHANNEL_SUCCESS
 REFUSED = 100  # SSH_MSG_CHANNEL_FAILURE
-DATA, EXTENDED = 94, 95
+DATA, EXTENDED, CLOSE = 94, 95, 97
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,25 @@ def test_one_variable_is_kept(places: Places) -> None:
             assert resident(places.pids["ssh"]) - before < FLAT
             alice.say(REQUEST, request("env", String("NO_COLOR"), String("1" * 30_000)))
             await alice.hear(PAGE)
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("typed", [b"ping\r", b"\x03", b"triag\t", b"processes --watch\r"])
+def test_a_client_that_closes_while_it_is_answered(places: Places, typed: bytes) -> None:
+    """What is then written is written to nobody, and no bug: the journal of all these has none."""
+
+    async def visit() -> None:
+        async with client(handing_over(places), ALICE) as alice:
+            for _ in range(20):
+                alice.say(OPEN, opening())
+                about = UInt32(int.from_bytes((await alice.hear(OPENED))[4:8], "big"))
+                alice.say(REQUEST, about + pty("xterm", 80, 24)[4:])
+                alice.say(REQUEST, about + request("shell")[4:])
+                await until(alice, b"> ")
+                alice.say(DATA, about + String(typed))
+                alice.say(CLOSE, about)
+                await alice.hear(CLOSE)
 
     asyncio.run(visit())
 

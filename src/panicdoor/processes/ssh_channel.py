@@ -41,15 +41,19 @@ class SessionChannel(SSHServerChannel[str]):
         super().process_open(send_chan, send_window, send_pktsize, session)
 
     def write(self, data: str, datatype: int | None = None) -> None:
-        """Write, and let go of a client that makes us say more than it reads."""
+        """Write, and let go of a client that makes us say more than it reads.
+
+        Where the client has closed its end, nobody reads, and nothing is written.
+        """
+        if self._send_state != "open":
+            return
         super().write(data, datatype)
         if self._send_buf_len > WRITTEN_MAX and self._conn is not None:
             self._conn.abort()
 
     def refuse(self, text: str) -> None:
         """Say why something is not done."""
-        if self._send_state == "open":
-            self.write(text, EXTENDED_DATA_STDERR)
+        self.write(text, EXTENDED_DATA_STDERR)
 
     def screen(self) -> tuple[str, int, int]:
         """Return the terminal's type, columns and rows (0: not known), as far as they can be."""

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 from tests import sshclients
+from tests.child import kib
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over
+from tests.sshclients import alice_in, client, handing_over, journal_has_no_bug
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
@@ -34,8 +35,10 @@ from panicdoor.messages import (
 )
 from panicdoor.orders.sshwire import Reader, string
 from panicdoor.processes import ssh as ssh_module
+from panicdoor.processes.desk import ASKS_MAX
 from panicdoor.processes.opening import open_door
 from panicdoor.processes.ssh import STRANGERS
+from panicdoor.processes.ssh_connection import CHANNELS_MAX
 
 ALICE = ed25519_key()
 
@@ -347,6 +350,43 @@ def test_who_holds_most_loses_the_oldest(tmp_path: Path) -> None:
 
     with alice_in(tmp_path / "door", alice, hurry) as places:
         asyncio.run(visit(places))
+
+
+def test_one_principal_leaves_room_for_the_others(tmp_path: Path) -> None:
+    """All sessions of one must not use up what this process can ask the monitor at once."""
+    assert ssh_module.OF_ONE_MAX * CHANNELS_MAX <= ASKS_MAX // 2
+
+    def hurry() -> None:
+        vars(ssh_module)["OF_ONE_MAX"] = 2
+
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        async with AsyncExitStack() as stack:
+            made = [
+                await stack.enter_async_context(client(handing_over(places), alice))
+                for _ in range(3)
+            ]
+            await made[0].end()
+            for still in made[1:]:
+                assert (await still.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
+
+
+def test_sockets_of_other_kinds_leave_nothing_behind(ssh: End, places: Places) -> None:
+    """A stream that was taken over can make them; they take no stranger's slot, and no memory."""
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    before = descriptors(pid), kib("VmRSS", pid)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        for _ in range(1500):
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [other.fileno()])
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before[0])
+    assert kib("VmRSS", pid) - before[1] < 2048  # 8 MiB, where each has left something
+    journal_has_no_bug(places)
 
 
 def test_handovers_with_more_or_fewer_sockets(ssh: End, places: Places) -> None:

@@ -33,6 +33,7 @@ from panicdoor.processes.ssh_warmup import Warmth, client_options
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
 LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
+OF_ONE_MAX: Final = 16  # of one principal: with 8 sessions each, half of what the desk can ask
 SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 WINDOW: Final = 16 * 1024  # bytes that a session takes in ahead: lines, typed or piped
@@ -101,6 +102,9 @@ class Ssh:
         except OSError:
             os.close(message.fd)  # it is no socket: that stream was taken over
             return
+        if sock.type != socket.SOCK_STREAM:
+            sock.close()  # nor is that a client
+            return
         self.adopt(sock, message.peer, Here(message.host, message.port))
 
     def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
@@ -139,16 +143,20 @@ class Ssh:
     def logged_in(self, connection: Connection, principal: str) -> None:
         """A connection has proved who it is: it leaves the strangers' pool.
 
-        Where there are too many, whoever has most of them loses the oldest.
+        Who has too many loses the oldest; where all have too many, so does whoever has most.
         """
         self._admission.leave(connection.number)
         self._logged_in[connection.number] = principal
-        if len(self._logged_in) > LOGGED_IN_MAX:
-            held: dict[str, list[int]] = {}
-            for number, name in self._logged_in.items():
-                held.setdefault(name, []).append(number)
-            oldest = max(held.values(), key=len)[0]
-            self._connections[oldest].abort()
+        held: dict[str, list[int]] = {}
+        for number, name in self._logged_in.items():
+            held.setdefault(name, []).append(number)
+        most = held[principal]
+        if len(most) <= OF_ONE_MAX and len(self._logged_in) > LOGGED_IN_MAX:
+            most = max(held.values(), key=len)
+        elif len(most) <= OF_ONE_MAX:
+            return
+        del self._logged_in[most[0]]
+        self._connections[most[0]].abort()
 
     # What the monitor does for us
 

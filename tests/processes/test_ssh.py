@@ -18,6 +18,7 @@ from tests.running import LOOPBACK, wait_for
 from tests.sshclients import alice_in, client, handing_over, journal_has_no_bug
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
+from panicdoor.judge.pace import BURST, TOO_FAST
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
     Answer,
@@ -230,6 +231,21 @@ def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
         assert taken_over.sign(made, connection=i)
         name = f"ssh-ed25519{i}"
         assert not taken_over.login("alice", ALICE, made, connection=i, algorithm=name).token
+
+
+def test_a_flood_of_commands_leaves_the_journal_room_for_others(
+    taken_over: TakenOver, places: Places
+) -> None:
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
+    said = [taken_over.ask("forbidden", token).text for _ in range(400)]
+    assert TOO_FAST in said[BURST:]
+    assert TOO_FAST not in said[:BURST]
+    taken_over.sign(taken_over.h2, connection=2)
+    taken_over.login("alice", ALICE, taken_over.h2, connection=2)
+    entries = [m.kind for m in places.end("writer", "monitor").waiting() if isinstance(m, Write)]
+    assert entries[-1] == "login"
+    assert "missed" not in entries
 
 
 def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:

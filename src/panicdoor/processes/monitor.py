@@ -20,6 +20,7 @@ from panicdoor.commands.registry import Context
 from panicdoor.config import Door
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
 from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Steps, dispatch
+from panicdoor.judge.pace import TOO_FAST, Paces
 from panicdoor.judge.policy import Policy
 from panicdoor.judge.sessions import TOKEN_SIZE, Sessions
 from panicdoor.messages import (
@@ -132,6 +133,7 @@ class Monitor:
         self._reloading = Reloading(place.world, self.errands, self._take, self.record)
         self._policy = Policy(self._reloading.door.grants)
         self._sessions = Sessions(identity, self._reloading.signers, self._policy)
+        self._paces = Paces()
         self._numbers = 0
         self._missed = 0
         self._bugs: Counter[str] = Counter()
@@ -227,6 +229,8 @@ class Monitor:
             outcome = None
             if isinstance(step, Pause) and not self._may_watch(case):
                 step = Part(WATCHED, end=True, code=1)
+            if isinstance(step, Record) and not self._paces.allows(case.who, time.monotonic()):
+                step = Part(TOO_FAST, end=True, code=SILENT)
             match step:
                 case Part():
                     if not case.credit:

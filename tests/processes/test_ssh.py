@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from asyncssh.packet import Boolean, String
 from tests import sshclients
 from tests.child import kib
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over, journal_has_no_bug
+from tests.sshclients import GLOBAL, alice_in, client, handing_over, journal_has_no_bug
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.pace import BURST, TOO_FAST
@@ -403,6 +404,29 @@ def test_sockets_of_other_kinds_leave_nothing_behind(ssh: End, places: Places) -
     wait_for(lambda: descriptors(pid) <= before[0])
     assert kib("VmRSS", pid) - before[1] < 2048  # 8 MiB, where each has left something
     journal_has_no_bug(places)
+
+
+def test_a_socket_that_its_stream_lets_wait_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A stream that was taken over keeps a copy, and with it a hand on the socket's flags."""
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        stream = places.end("stream1", "ssh")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            stream.push(_packet(Handover(LOOPBACK, LOOPBACK, 903)), [theirs.fileno()])
+            async with client(lambda: ours, alice, tries=1) as slow:
+                theirs.setblocking(True)
+                transport: Any = slow._transport
+                transport.pause_reading()
+                for _ in range(20_000):  # each is answered, and nobody reads that
+                    slow.say(GLOBAL, String("nonesuch") + Boolean(True))
+                await asyncio.sleep(0)
+                async with client(handing_over(places), alice) as other:
+                    assert (await other.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice) as places:
+        asyncio.run(visit(places))
 
 
 def test_handovers_with_more_or_fewer_sockets(ssh: End, places: Places) -> None:

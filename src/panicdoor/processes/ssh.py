@@ -70,6 +70,24 @@ class AtOnce(ThreadPoolExecutor):
 _AT_ONCE: Final = AtOnce(1)
 
 
+class HandedOver(socket.socket):
+    """A client's socket. Its stream may have kept a copy, and one that was taken over may make it
+    blocking again at any time: so each call says that it does not wait (MSG_DONTWAIT, recv(2)).
+    """
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what is there. Raises BlockingIOError where nothing is."""
+        return super().recv(size, flags | socket.MSG_DONTWAIT)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Write what there is room for. Raises BlockingIOError where there is none."""
+        return super().send(data, flags | socket.MSG_DONTWAIT)
+
+    def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, *to: Any) -> int:
+        """Do the same with many pieces, as asyncio does since Python 3.12."""
+        return super().sendmsg(buffers, ancillary, flags | socket.MSG_DONTWAIT, *to)
+
+
 class Ssh:
     """All ssh connections of this process."""
 
@@ -98,7 +116,7 @@ class Ssh:
     def take(self, message: Handover, _: str) -> None:
         """Take a client in that a stream has handed over."""
         try:
-            sock = socket.socket(fileno=message.fd)
+            sock = HandedOver(fileno=message.fd)
         except OSError:
             os.close(message.fd)  # it is no socket: that stream was taken over
             return

@@ -26,7 +26,7 @@ ALICE = sshclients.key()
 FLAT = 4096  # KiB that the process may grow by in a test: what it holds is bounded by less
 PAGE = 99  # SSH_MSG_CHANNEL_SUCCESS
 REFUSED = 100  # SSH_MSG_CHANNEL_FAILURE
-DATA, EXTENDED, CLOSE = 94, 95, 97
+ADJUST, DATA, EXTENDED, CLOSE = 93, 94, 95, 97
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,25 @@ def test_a_client_that_closes_while_it_is_answered(places: Places, typed: bytes)
                 alice.say(DATA, about + String(typed))
                 alice.say(CLOSE, about)
                 await alice.hear(CLOSE)
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("key", ["\x0c", "\t", "y\x7f"], ids=["clear", "complete", "edit"])
+def test_keys_without_end_keep_nobody_waiting(places: Places, key: str) -> None:
+    """Each has the whole line drawn anew; all at once they took seconds."""
+
+    async def visit() -> None:
+        async with session(places) as typist, client(handing_over(places), ALICE) as other:
+            typist.say(REQUEST, pty("xterm", 80, 24))
+            typist.say(REQUEST, request("shell"))
+            await until(typist, b"> ")
+            typist.say(DATA, UInt32(0) + String("x" * 1000 + "\x01"))
+            typist.say(DATA, UInt32(0) + String(key * (12_000 // len(key))))
+            begun = asyncio.get_running_loop().time()
+            assert (await other.run("ping")).exit_status == 0
+            assert asyncio.get_running_loop().time() - begun < 1.0
+            assert typist.said(ADJUST) == []  # nor is more let in than is kept
 
     asyncio.run(visit())
 

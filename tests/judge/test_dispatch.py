@@ -11,7 +11,6 @@ from tests.places import ask, extra_commands
 from panicdoor.commands.registry import COMMANDS, WATCH_S, Context, Level, Where
 from panicdoor.config import Grant
 from panicdoor.judge.dispatch import (
-    RECORDED_MAX,
     Errand,
     Outcome,
     Pause,
@@ -174,12 +173,19 @@ def test_who_may_not_is_recorded_and_told_why() -> None:
     assert said == [Record("refused", entry), Part(f"refused: {why}\n", end=True, code=1)]
 
 
-def test_a_recorded_line_is_cut() -> None:
-    """A frontend that was taken over says lines that nobody could type; an entry must fit."""
-    request = ask(1, "processes", "x" * 1000)
-    first = next(dispatch(request, CONTEXT, lambda: Policy((GRANT,)), ALICE))
-    assert isinstance(first, Record)
-    assert len(first.fields["do"]) == RECORDED_MAX
+def test_what_is_recorded_can_be_read_in_one_way_only() -> None:
+    words = ("processes", "a --json", "--by=memory")
+    judge = dispatch(ask(1, *words), CONTEXT, lambda: Policy((GRANT,)), ALICE)
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "processes 'a --json' --by=memory"}
+    assert next(judge) == Record("typed", entry)
+
+
+@pytest.mark.parametrize("word", ["it's", "a\nb", "\x1b[2J", "\u202e", "x" * 1020])
+def test_what_nobody_can_type_is_not_run(word: str) -> None:
+    """A frontend that was taken over can say it."""
+    (said,) = dispatch(ask(1, "processes", word), CONTEXT, lambda: Policy((GRANT,)), ALICE)
+    assert isinstance(said, Part)
+    assert (said.end, said.code) == (True, 2)
 
 
 def test_what_is_public_is_not_recorded() -> None:

@@ -12,12 +12,23 @@ from typing import Any
 
 import msgspec
 import pytest
+from asyncssh.packet import Boolean, String
 from tests import sshclients
+from tests.child import kib
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over, kexinit, wire_packet
+from tests.sshclients import (
+    GLOBAL,
+    alice_in,
+    client,
+    handing_over,
+    journal_has_no_bug,
+    kexinit,
+    wire_packet,
+)
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
+from panicdoor.judge.pace import BURST, TOO_FAST
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
     Answer,
@@ -41,8 +52,10 @@ from panicdoor.messages import (
 )
 from panicdoor.orders.sshwire import Reader, string
 from panicdoor.processes import ssh as ssh_module
+from panicdoor.processes.desk import ASKS_MAX
 from panicdoor.processes.opening import open_door
 from panicdoor.processes.ssh import STRANGERS
+from panicdoor.processes.ssh_connection import CHANNELS_MAX
 
 ALICE = ed25519_key()
 
@@ -234,6 +247,21 @@ def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
         assert taken_over.sign(made, connection=i)
         name = f"ssh-ed25519{i}"
         assert not taken_over.login("alice", ALICE, made, connection=i, algorithm=name).token
+
+
+def test_a_flood_of_commands_leaves_the_journal_room_for_others(
+    taken_over: TakenOver, places: Places
+) -> None:
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
+    said = [taken_over.ask("forbidden", token).text for _ in range(400)]
+    assert TOO_FAST in said[BURST:]
+    assert TOO_FAST not in said[:BURST]
+    taken_over.sign(taken_over.h2, connection=2)
+    taken_over.login("alice", ALICE, taken_over.h2, connection=2)
+    entries = [m.kind for m in places.end("writer", "monitor").waiting() if isinstance(m, Write)]
+    assert entries[-1] == "login"
+    assert "missed" not in entries
 
 
 def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
@@ -429,6 +457,66 @@ def test_who_holds_most_loses_the_oldest(tmp_path: Path) -> None:
                 assert (await still.run("ping")).exit_status == 0
 
     with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
+
+
+def test_one_principal_leaves_room_for_the_others(tmp_path: Path) -> None:
+    """All sessions of one must not use up what this process can ask the monitor at once."""
+    assert ssh_module.OF_ONE_MAX * CHANNELS_MAX <= ASKS_MAX // 2
+
+    def hurry() -> None:
+        vars(ssh_module)["OF_ONE_MAX"] = 2
+
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        async with AsyncExitStack() as stack:
+            made = [
+                await stack.enter_async_context(client(handing_over(places), alice))
+                for _ in range(3)
+            ]
+            await made[0].end()
+            for still in made[1:]:
+                assert (await still.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
+
+
+def test_sockets_of_other_kinds_leave_nothing_behind(ssh: End, places: Places) -> None:
+    """A stream that was taken over can make them; they take no stranger's slot, and no memory."""
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    before = descriptors(pid), kib("VmRSS", pid)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        for _ in range(1500):
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [other.fileno()])
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before[0])
+    assert kib("VmRSS", pid) - before[1] < 2048  # 8 MiB, where each has left something
+    journal_has_no_bug(places)
+
+
+def test_a_socket_that_its_stream_lets_wait_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A stream that was taken over keeps a copy, and with it a hand on the socket's flags."""
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        stream = places.end("stream1", "ssh")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            stream.push(_packet(Handover(LOOPBACK, LOOPBACK, 903)), [theirs.fileno()])
+            async with client(lambda: ours, alice, tries=1) as slow:
+                theirs.setblocking(True)
+                transport: Any = slow._transport
+                transport.pause_reading()
+                for _ in range(20_000):  # each is answered, and nobody reads that
+                    slow.say(GLOBAL, String("nonesuch") + Boolean(True))
+                await asyncio.sleep(0)
+                async with client(handing_over(places), alice) as other:
+                    assert (await other.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice) as places:
         asyncio.run(visit(places))
 
 

@@ -14,8 +14,8 @@ whose command goes on from where it stopped, and says nothing where nothing is n
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Final
 
+from panicdoor import words as grammar
 from panicdoor.commands.registry import WATCH, WATCH_S, Context, Level, Where, call, find
 from panicdoor.errors import CommandError
 from panicdoor.judge.policy import Policy, Speaker
@@ -65,8 +65,6 @@ class Pause:
 Step = Part | Errand | Resume | Record | Pause
 Steps = Generator[Step, Outcome | None, None]
 
-RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
-
 
 def dispatch(
     ask: Ask,
@@ -86,13 +84,14 @@ def dispatch(
         options = command.bind(ask.words[1:]).options
         if "watch" in options and "follow" in options:
             raise CommandError("it is either --watch or --follow")
+        # What nobody can type is nothing that somebody typed. Strangers' words are not recorded.
+        typed = grammar.join(ask.words) if speaker is not None else ""
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
     entry: dict[str, str] = {}
     if speaker is not None and command.level is not Level.PUBLIC:
-        line = " ".join(ask.words)[:RECORDED_MAX]
-        entry = {"by": speaker.principal, "from": speaker.address, "do": line}
+        entry = {"by": speaker.principal, "from": speaker.address, "do": typed}
     if why := policy().refused(command, speaker):
         yield from _refusal(why, entry)
         return

@@ -78,7 +78,7 @@ class Policy:
         if command.level is Level.PUBLIC:
             return ""
         if speaker is None:
-            return f"{command.name} is not for everybody"
+            return f"{command.name} is not for everybody; with your ssh key: see doc"
         if command.level > speaker.cap:
             return f"{command.name} needs more than {speaker.cap.value}, all that this login gives"
         rules = [rule for rule in self._of(speaker, near=False) if rule.allows(command)]

@@ -34,7 +34,8 @@ def man(subcommands: Sequence[Subcommand], commands: Mapping[str, Command]) -> s
         "panicdoor listens on tcp and udp port 903, held in memory, so that there is still "
         "somebody to talk to when ssh, PAM, LDAP, DNS, systemd, fork(2) or the disk have failed. "
         "To telnet, nc, a browser, curl, openssl s_client or a datagram it says what it is, whose "
-        "it is, and what may be done. It is not a login: it takes no password."
+        "it is, and what may be done. To ssh with a key that it knows it shows what is "
+        "wrong with the host: ssh -p 903 YOU@HOST triage. It has no accounts and takes no password."
     )
     lines += [".SH SUBCOMMANDS"]
     for usage, about in subcommands:

@@ -73,7 +73,7 @@ def test_an_errand_that_nobody_waits_for_ends_quietly() -> None:
 
 
 def test_what_is_not_for_everybody_is_refused_and_not_run() -> None:
-    text = "refused: forbidden is not for everybody\n"
+    text = "refused: forbidden is not for everybody; with your ssh key: see doc\n"
     assert steps(ask(1, "forbidden")) == [Part(text, end=True, code=1)]
 
 
@@ -252,7 +252,7 @@ def test_a_watch_is_not_followed() -> None:
 
 
 def test_nobody_else_watches() -> None:
-    text = "refused: rows is not for everybody\n"
+    text = "refused: rows is not for everybody; with your ssh key: see doc\n"
     assert steps(ask(1, "rows", "--watch")) == [Part(text, end=True, code=1)]
 
 

@@ -170,7 +170,10 @@ def test_plain_publickey_may_look_and_is_told_why(gate: Gate) -> None:
     verdict = gate.login(body, ALICE.sign(string(H1.hash) + body))
     assert verdict.session is not None
     assert verdict.session.speaker.cap is Level.OBSERVE
-    assert "Observe only" in verdict.note
+    assert verdict.note == (
+        "Observe only: this client's login does not name the host that it is for. For\n"
+        "more, use OpenSSH 8.9 or later, whose logins name it.\n"
+    )
 
 
 def test_a_question(gate: Gate) -> None:

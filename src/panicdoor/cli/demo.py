@@ -120,8 +120,10 @@ def welcome(port: int, notes: Iterable[str], start: str, directory: Path) -> str
         (f"{start} ask 127.0.0.1:{port}", "the manual, by datagrams"),
     )
     limits = "".join(f"Here {note}.\n" for note in notes)
-    left = max(len(line) for line, _ in lines if len(line) <= LINE_MAX)
-    what = "\n".join(_row(line, left, about) for line, about in lines)
+    first = max(len(line) for line, _ in lines[:2])
+    left = max(len(line) for line, _ in lines[2:] if len(line) <= LINE_MAX)
+    rows = [_row(line, first if line.startswith(ssh) else left, about) for line, about in lines]
+    what = "\n".join(rows)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 

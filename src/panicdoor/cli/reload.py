@@ -25,7 +25,7 @@ LOOK_S: Final = 0.05  # seconds between two looks at the journal
 _ABOUT = """\
 Have the door that is open on DIR read door.toml and allowed_signers anew. What
 is right takes effect at once and as a whole; where anything is wrong, it is
-said with its file and line, and the door goes on as before.
+said with its file and its key or line, and the door goes on as before.
 """
 
 _MORE = """\

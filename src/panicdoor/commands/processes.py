@@ -213,8 +213,9 @@ def wrong(report: Report) -> Iterator[str]:
             for stat in report.stuck
         )
         rest = report.stuck_count - len(report.stuck)
+        wait = "waits" if report.stuck_count == 1 else "wait"
         yield (
-            f"{report.stuck_count} wait in the kernel and cannot be killed (D): {named}"
+            f"{report.stuck_count} {wait} in the kernel and cannot be killed (D): {named}"
             + (f" and {rest} more" if rest else "")
         )
     if sum(report.uncollected.values()) >= DEAD_HIGH:

@@ -69,7 +69,7 @@ class Policy:
         if command.level is Level.PUBLIC:
             return ""
         if speaker is None:
-            return f"{command.name} is not for everybody"
+            return f"{command.name} is not for everybody; with your ssh key: see doc"
         if command.level > speaker.cap:
             return f"{command.name} needs more than {speaker.cap.value}, all that this login gives"
         rules = [rule for rule in self._of(speaker, near=False) if allows(rule.grant, command)]

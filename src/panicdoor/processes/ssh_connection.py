@@ -89,6 +89,10 @@ SIGNATURES: Final = b",".join(
     )
 )  # fmt: skip
 
+NOT_KNOWN: Final = (
+    "panicdoor of {name}: not this key under this name. Log in by the name that the\n"
+    "door knows you by, not an account's. Whom to call, and more: nc {host} {port}\n"
+)
 NO_FORWARDING: Final = "this door forwards nothing; go through another host with: ssh -J"
 GRANT_GONE: Final = "your grant is gone: another policy holds on this door now"
 
@@ -185,7 +189,7 @@ class Connection(SSHServerConnection):
         self._host = host
         self._known = known
         self._tries = self._packets = 0
-        self._full = self._dropped = False
+        self._full = self._dropped = self._told = False
         self._greeting = ""
         self._exchanges: list[float] = []
         self._open: set[Channel] = set()
@@ -339,7 +343,16 @@ class Connection(SSHServerConnection):
         elif not signature and (self._known or (verdict is not None and verdict.known)):
             self.send_packet(PK_OK, String(algorithm), String(key))
         else:
+            self._tell()
             self._refuse()
+
+    def _tell(self) -> None:
+        """Say once what a name and a key must be: ssh itself only says "permission denied"."""
+        if not self._told:
+            self._told = True
+            here = self.login.here
+            text = NOT_KNOWN.format(name=self._host.door.name, host=here.host, port=here.port)
+            self.send_auth_banner(text)
 
     def _refuse(self) -> None:
         self.send_packet(MSG_USERAUTH_FAILURE, NameList([PLAIN]), Boolean(False))

@@ -112,7 +112,7 @@ def welcome(port: int, notes: Iterable[str], start: str, directory: Path) -> str
     ssh = f"ssh -F {shlex.quote(str(directory / 'ssh_config'))} demo"
     lines = (
         (f"{ssh} triage", "what is wrong?"),
-        (ssh, "the same, in a console"),
+        (ssh, "a console"),
         (f"nc 127.0.0.1 {port}", "wait for the greeting, type: help"),
         (f"telnet 127.0.0.1 {port}", "the same"),
         (f"http://127.0.0.1:{port}/", "in a browser"),

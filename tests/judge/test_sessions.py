@@ -186,6 +186,13 @@ def test_a_question(gate: Gate) -> None:
     assert gate.enter("alice", ALICE).token
 
 
+def test_a_question_with_an_algorithm_that_is_another_keys(gate: Gate) -> None:
+    gate.sign(H1)
+    body = bytearray(hostbound("alice", ALICE, algorithm="rsa-sha2-256"))
+    body[body.index(b"openssh.com") + len(b"openssh.com")] = 0
+    assert not gate.login(bytes(body), b"").known
+
+
 def test_a_login_to_another_host_replayed(gate: Gate) -> None:
     """Alice logs in elsewhere; whoever sits there has shown her a challenge of this door."""
     there = met(host=ELSEWHERE)

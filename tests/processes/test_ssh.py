@@ -378,20 +378,25 @@ def test_sockets_that_carry_no_stream_are_closed(ssh: End, places: Places) -> No
     assert not any(isinstance(m, Bug) for m in monitor.waiting())
 
 
-def test_a_monitor_that_does_not_sign_is_waited_for_once(places: Places) -> None:
-    """Until it has said another challenge, no key exchange keeps everybody else waiting."""
-    places.fill("ssh")
+def test_a_monitor_that_does_not_sign_is_waited_for_now_and_then(places: Places) -> None:
+    """In between no key exchange keeps everybody else waiting."""
+    places.fill("ssh", lambda: setattr(ssh_module, "UNSIGNED_S", 3.0))
     monitor, supervisor = places.end("monitor", "ssh"), places.end("supervisor", "ssh")
     supervisor.say(Ping(1))
     supervisor.hear(Pong, 15.0)  # it has warmed up, with two key exchanges
     assert sum(isinstance(m, Sign) for m in monitor.waiting()) == 1
-    monitor.say(Fresh("another", 1))
-    places.read_by("ssh")
-    with handing_over(places)() as sock:
-        exchange_keys = kexinit(b"curve25519-sha256")
-        point = b"\x1e" + string(b"\x09" + bytes(31))
-        sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
-        assert len(monitor.hear(Sign).hash) == 32
+    exchange_keys = kexinit(b"curve25519-sha256")
+    point = b"\x1e" + string(b"\x09" + bytes(31))
+
+    def asked() -> bool:
+        with handing_over(places)() as sock:
+            sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
+            while sock.recv(4096):  # until it is refused
+                pass
+        return any(isinstance(m, Sign) for m in monitor.waiting())
+
+    assert not asked()
+    wait_for(asked, 10.0)
 
 
 def test_what_a_monitor_says_before_it_signs_is_not_lost(places: Places) -> None:

@@ -7,7 +7,7 @@ may ask to be signed is bounded there. Rules:
 - no thread, no file and no name is needed once this has begun: what asyncssh would give to a
   thread is done at once, and user authentication goes another way than its own;
 - the one wait is for a signature of the host key, which asyncssh takes synchronously. When the
-  monitor does not give it, key exchanges fail at once until it speaks again.
+  monitor does not give it, key exchanges fail at once for a moment: others must go on meanwhile.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -34,7 +35,8 @@ STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 
 OPERATORS: Final = 64  # the same, from networks that grants name
 LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
 OF_ONE_MAX: Final = 16  # of one principal: with 8 sessions each, half of what the desk can ask
-SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
+SIGN_S: Final = 0.2  # seconds in which the monitor must have signed: nothing else runs meanwhile
+UNSIGNED_S: Final = 1.0  # seconds after a miss in which it is not asked: no more than a fifth waits
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 WINDOW: Final = 16 * 1024  # bytes that a session takes in ahead: lines, typed or piped
 
@@ -106,7 +108,7 @@ class Ssh:
         self._judged: dict[int, asyncio.Future[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = 0
-        self._missed: str | None = None
+        self._unsigned_until = 0.0
         self._options = server_options(self.host_key.blob)
         place.on(Handover, self.take)
         place.on(Session, self._session)
@@ -180,9 +182,8 @@ class Ssh:
 
     def sign(self, connection: int, hash: bytes, transcript: bytes) -> bytes:
         """Return the host key's signature, or b"" when the monitor gives none in time."""
-        if self._missed is not None and self._missed == self.desk.challenge():
+        if time.monotonic() < self._unsigned_until:
             return b""
-        self._missed = None
         self._ids += 1
         number, epoch = self._ids, self._place.epoch
         signed = None
@@ -193,8 +194,7 @@ class Ssh:
                 SIGN_S,
             )
         if not isinstance(signed, Signed):
-            # Until there is another challenge it is not there: everybody else would wait with us.
-            self._missed = self.desk.challenge()
+            self._unsigned_until = time.monotonic() + UNSIGNED_S
             return b""
         return signed.signature
 

@@ -181,7 +181,8 @@ def triage() -> Part:
     part.notes += [
         "triage: in an open ssh session, from the request until its exit code; its CPU is that of "
         "all the door's processes; ps and top: the whole process, what it prints into a pipe",
-        f"where the processor was busy, as it is here, triage looks twice, {WAIT_S} s apart: its CPU time does not wait",
+        f"where the processor was busy, as it is here, triage looks twice, {WAIT_S} s apart: its "
+        "CPU time does not wait",
     ]
     _triage_aims(part, measured)
     return part

@@ -31,12 +31,12 @@ def parse(line: str) -> tuple[str, ...]:
     has more than WORDS_MAX words or more than LINE_MAX characters.
     """
     line = line.strip(" ")
+    if line == "?" or line.startswith("? "):
+        line = f"help{line[1:]}"
     if len(line) > LINE_MAX:
         raise CommandError(f"a line may have {LINE_MAX} characters")
     found: list[str] = []
     at = 0
-    if line == "?" or line.startswith("? "):
-        line = f"help{line[1:]}"
     while at < len(line):
         match = _WORD.match(line, at)
         if match is None:

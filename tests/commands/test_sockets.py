@@ -46,7 +46,7 @@ def test_it_counts_what_ss_counts(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     setup = f"""{beside(tmp_path, STATES, ready)}
         {ss} -tanH >{tmp_path}/ss
-        (sleep 2; kill $!) </dev/null >/dev/null 2>&1 &
+        (sleep 10; kill $!) </dev/null >/dev/null 2>&1 &
     """
     (as_json,) = in_namespaces(setup, "sockets --json")
     names = {"estab": "established", "unconn": "unconnected"}

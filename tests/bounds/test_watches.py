@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.monitors import RUNNERS, hurry, linger, out, part, taken, written
-from tests.places import EPOCH, FAR, End, Places, opened
-from tests.processes.test_ssh import ALICE, TakenOver, reopened
+from tests.places import EPOCH, FAR, End, Places
+from tests.processes.test_ssh import ALICE, TakenOver, knowing_alice
 
 from panicdoor.judge import dispatch, sessions
 from panicdoor.messages import Answer, Ask, Cancel, Hello, Logout, More, Output, Run, Write
@@ -68,14 +68,7 @@ class House:
 
 @pytest.fixture
 def opened_door(tmp_path: Path) -> Iterator[Places]:
-    with opened(tmp_path / "first") as made:
-        directory = made.directory
-    people = f'alice namespaces="login@panicdoor" {ALICE.line()}\n'
-    (directory / "allowed_signers").write_text(people)
-    policy = (directory / "door.toml").read_text().partition("\n# [[grant]]")[0]
-    grant = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\n'
-    (directory / "door.toml").write_text(policy + grant)
-    with reopened(directory) as found:
+    with knowing_alice(tmp_path / "first", "observe") as found:
         yield found
 
 

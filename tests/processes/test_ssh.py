@@ -63,12 +63,19 @@ ALICE = ed25519_key()
 @pytest.fixture
 def places(tmp_path: Path) -> Iterator[Places]:
     """A door that knows alice, with nobody in it."""
-    with opened(tmp_path / "first") as made:
+    with knowing_alice(tmp_path / "first", "defend") as found:
+        yield found
+
+
+@contextmanager
+def knowing_alice(folder: Path, level: str) -> Iterator[Places]:
+    """Open a new door on which alice may do what is of that level."""
+    with opened(folder) as made:
         directory = made.directory
     people = f'alice namespaces="login@panicdoor" {ALICE.line()}\n'
     (directory / "allowed_signers").write_text(people)
     policy = (directory / "door.toml").read_text().partition("\n# [[grant]]")[0]
-    grant = '\n[[grant]]\nto = ["alice"]\nmay = ["defend"]\n'
+    grant = f'\n[[grant]]\nto = ["alice"]\nmay = ["{level}"]\n'
     (directory / "door.toml").write_text(policy + grant)
     with reopened(directory) as found:
         yield found

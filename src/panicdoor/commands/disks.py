@@ -25,21 +25,25 @@ SAMPLE_S: Final = 0.5  # seconds between the two looks at the disks' counters
 _FIRST: Final = "asking"
 
 
-_FIELDS: Final = fields(
+_FILE_SYSTEM: Final = """
+    {0}[].point text: where it is mounted
+    {0}[].type text: of the file system
+    {0}[].source text: what is mounted
+    {0}[].bytes bytes?: its size; null where it gave an error
+    {0}[].used bytes?: what is used
+    {0}[].left bytes?: what users may still have
+    {0}[].percent percent?: used, of what users may have
+    {0}[].inodes int?: how many there are, 0 where they cannot run out
+    {0}[].inodes_used int?: how many are used
+    {0}[].inodes_percent percent?: how many of them
+    {0}[].full bool: whether it is fuller than normal
+    {0}[].error text: the error it gave, or empty
     """
+
+_FIELDS: Final = fields(
+    f"""
     .asking[] text: a mount point, said before it is asked
-    .filesystems[].point text: where it is mounted
-    .filesystems[].type text: of the file system
-    .filesystems[].source text: what is mounted
-    .filesystems[].bytes bytes?: its size; null where it gave an error
-    .filesystems[].used bytes?: what is used
-    .filesystems[].left bytes?: what users may still have
-    .filesystems[].percent percent?: used, of what users may have
-    .filesystems[].inodes int?: how many there are, 0 where they cannot run out
-    .filesystems[].inodes_used int?: how many are used
-    .filesystems[].inodes_percent percent?: how many of them
-    .filesystems[].full bool: whether it is fuller than normal
-    .filesystems[].error text: the error it gave, or empty
+    {_FILE_SYSTEM.format(".filesystems").strip()}
     .left_out int: file systems that were not asked, for their number
     .not_asked[] text: a mount point that was left alone, as it may not answer
     .disks[].name text: a disk
@@ -60,18 +64,7 @@ _FIELDS: Final = fields(
     .deleted.not_asked int: files on mounts that may not answer
     .deleted.cut bool: whether there were too many descriptors to look at all
     .asking_last[] text: with --all, as asking, of those that may not answer
-    .answered_last[].point text: where it is mounted
-    .answered_last[].type text: of the file system
-    .answered_last[].source text: what is mounted
-    .answered_last[].bytes bytes?: its size; null where it gave an error
-    .answered_last[].used bytes?: what is used
-    .answered_last[].left bytes?: what users may still have
-    .answered_last[].percent percent?: used, of what users may have
-    .answered_last[].inodes int?: how many there are, 0 where they cannot run out
-    .answered_last[].inodes_used int?: how many are used
-    .answered_last[].inodes_percent percent?: how many of them
-    .answered_last[].full bool: whether it is fuller than normal
-    .answered_last[].error text: the error it gave, or empty
+    {_FILE_SYSTEM.format(".answered_last").strip()}
     .findings[] text: what is not normal, worst first
     """
 )

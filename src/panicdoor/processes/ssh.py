@@ -33,7 +33,7 @@ from panicdoor.processes.ssh_warmup import Warmth, client_options
 
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
-LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
+LOGGED_IN_MAX: Final = 128  # connections that have logged in: some 34 KiB each
 OF_ONE_MAX: Final = 16  # of one principal: with 8 sessions each, half of what the desk can ask
 SIGN_S: Final = 0.2  # seconds in which the monitor must have signed: nothing else runs meanwhile
 UNSIGNED_S: Final = 1.0  # seconds after a miss in which it is not asked: no more than a fifth waits

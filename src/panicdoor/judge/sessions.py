@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from panicdoor.commands.registry import Level
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.keys import ED25519
+from panicdoor.orders.certificates import plain
 from panicdoor.orders.signatures import fits, verify
 from panicdoor.orders.signers import LOGIN, Signer, Signers
 from panicdoor.orders.sshwire import Reader, string
@@ -148,7 +149,8 @@ class Sessions:
         if not request.signed:
             return Verdict(known=True)
         hash, at.hash = at.hash, b""
-        if not verify(request.key, request.algorithm, signature, string(hash) + body):
+        algorithm = plain(request.algorithm) or request.algorithm
+        if not verify(signer.key.blob, algorithm, signature, string(hash) + body):
             return NO
         self._used[_short(hash)] = None
         if len(self._used) > USED_MAX:
@@ -192,7 +194,9 @@ class Sessions:
         signer = self._signers.find(request.key, LOGIN, wall)
         if signer is None or signer.principal != request.user:
             return None
-        return signer if fits(request.algorithm, request.key) else None
+        if signer.key.blob == request.key:
+            return signer if fits(request.algorithm, request.key) else None
+        return signer if fits(plain(request.algorithm), signer.key.blob) else None
 
 
 def parse(body: bytes) -> Request | None:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sshkeys import Key, ecdsa_key, ed25519_key, rsa_key, sk_ed25519_key
+from tests.sshkeys import Key, certificate, ecdsa_key, ed25519_key, rsa_key, sk_ed25519_key
 
 from panicdoor.commands.registry import Level
 from panicdoor.judge.policy import Policy
@@ -19,6 +19,7 @@ from panicdoor.judge.sessions import (
     Verdict,
     parse,
 )
+from panicdoor.keys import PublicKey
 from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.orders.sshwire import Reader, string
 
@@ -26,7 +27,7 @@ DOOR = Ed25519PrivateKey.generate()
 HOST = string(b"ssh-ed25519") + string(DOOR.public_key().public_bytes_raw())
 ELSEWHERE = ed25519_key().blob
 ALICE, BOB, MALLORY = ed25519_key(), ecdsa_key(), ed25519_key()
-RSA, TOKEN = rsa_key(), sk_ed25519_key()
+RSA, TOKEN, CA = rsa_key(), sk_ed25519_key(), ecdsa_key("nistp384")
 SIGNERS = parse_signers(
     "\n".join(
         [
@@ -35,6 +36,7 @@ SIGNERS = parse_signers(
             f'carol namespaces="login@panicdoor" {RSA.line()}',
             f'dave namespaces="login@panicdoor" {TOKEN.line()}',
             f'mallory namespaces="order@panicdoor" {MALLORY.line()}',
+            f'erin cert-authority,namespaces="login@panicdoor" {CA.line()}',
         ]
     ).encode()
 )
@@ -106,6 +108,46 @@ def test_a_login(gate: Gate, user: str, key: Key) -> None:
     assert verdict.session.speaker.cap is Level.DEFEND
     assert verdict.note == ""
     assert gate.sessions.find(verdict.token, EPOCH) == verdict.session
+
+
+CERTIFIED = "-cert-v01@openssh.com"
+
+
+@pytest.mark.parametrize("key", [ed25519_key(), ecdsa_key(), RSA, TOKEN], ids=lambda k: k.algorithm)
+def test_a_login_with_a_certificate(gate: Gate, key: Key) -> None:
+    certified = certificate(key, CA, names=("erin",))
+    for number, algorithm in enumerate(key.algorithms):
+        hash_ = bytes([number]) * 32
+        gate.sign(hash_, number)
+        body = hostbound(
+            "erin", certified, HOST, algorithm.removesuffix("@openssh.com") + CERTIFIED
+        )
+        verdict = gate.login(body, key.sign(string(hash_) + body, algorithm), number)
+        assert verdict.session is not None
+        assert verdict.session.speaker.principal == "erin"
+        assert verdict.session.fingerprint == PublicKey("", key.blob).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("certified", "user", "algorithm"),
+    [
+        (certificate(ALICE, CA, names=("erin",)), "erin", "ssh-ed25519"),
+        (certificate(ALICE, CA, names=("erin",)), "alice", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("alice",)), "alice", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, BOB, names=("erin",)), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("erin",), type=2), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("erin",), before=5), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(RSA, CA, names=("erin",)), "erin", "ssh-rsa" + CERTIFIED),
+        (ALICE, "alice", "ssh-ed25519" + CERTIFIED),
+    ],
+)
+def test_certificates_that_let_nobody_in(
+    gate: Gate, certified: Key, user: str, algorithm: str
+) -> None:
+    gate.sign(H1)
+    body = hostbound(user, certified, HOST, algorithm)
+    key = algorithm.removesuffix(CERTIFIED)
+    assert gate.login(body, certified.sign(string(H1) + body, key)) == Verdict(known=False)
 
 
 def test_plain_publickey_may_look_and_is_told_why(gate: Gate) -> None:

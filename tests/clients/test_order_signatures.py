@@ -390,4 +390,4 @@ def test_we_and_ssh_keygen(shop: Workshop, group: Callable[[Workshop], dict[str,
 
 
 def test_there_are_enough_cases(shop: Workshop) -> None:
-    assert sum(len(group(shop)) for group in GROUPS) >= 40
+    assert sum(len(group(shop)) for group in GROUPS) >= 100

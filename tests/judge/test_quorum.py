@@ -517,13 +517,11 @@ def mutated(random: Random) -> bytes:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_ten_thousand_changes_to_the_vectors(seed: int) -> None:
-    random, taken = Random(seed), 0
+    random = Random(seed)
     for _ in range(1000):
         data = mutated(random)
         progress(data)
         with suppress(OrderError):
             sealed = parse_sealed(data)
-            verdict = judged(*sealed.signatures, of=sealed.order, needs=[*ONE, *TWO])
+            judged(*sealed.signatures, of=sealed.order, needs=[*ONE, *TWO])
             assert sealed.order.text in TEXTS
-            taken += verdict.standing is Standing.MET
-    assert taken < 1000

@@ -354,6 +354,14 @@ def test_signatures_one_after_another() -> None:
     assert len(pending) == 0
 
 
+def test_two_operators_in_the_same_instant() -> None:
+    pending, of = Pending(), order(by="bob")
+    assert judged(signed(ALICE), pending=pending).standing is Standing.PENDING
+    assert judged(signed(BOB, of), of=of, pending=pending).standing is Standing.PENDING
+    assert judged(signed(ALICE, of), of=of, pending=pending).signers == ("bob", "alice")
+    assert judged(signed(BOB), pending=pending).signers == ("alice", "bob")
+
+
 def test_the_authors_signature_stripped_by_a_relay_then_restored() -> None:
     pending = Pending()
     assert judged(signed(BOB), pending=pending) == REFUSED

@@ -42,7 +42,6 @@ FIRST: Final = "panicdoor order 1"
 SIG: Final = "sig: "
 
 LINE_MAX: Final = 160  # characters; an order must show on a screen as it is
-ORDER_MAX: Final = 900  # characters with line feeds; it leaves a datagram room for a signature
 SEALED_MAX: Final = 8192  # bytes of an order with its signatures, as they came
 SIG_LINE_MAX: Final = 3000  # characters of a `sig:` line: RSA of 16384 bits has 2834
 SIGNATURES_MAX: Final = 8  # nobody's policy wants more, and each costs a verification
@@ -289,8 +288,6 @@ def _order(text: str) -> Order:
     lines = text.split("\n")[:-1]
     if lines[0] != FIRST:
         raise OrderError(f"an order begins with the line: {FIRST}")
-    if len(text) > ORDER_MAX:
-        raise OrderError(f"an order has at most {ORDER_MAX} characters without its signatures")
     if any(len(line) > LINE_MAX for line in lines):
         raise OrderError(f"a line of an order has at most {LINE_MAX} characters")
     values = _values(lines[1:])

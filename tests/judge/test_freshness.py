@@ -1,5 +1,6 @@
 """Tests of what makes an order run once: challenges, numbers, and the orders that ran."""
 
+from base64 import b32encode
 from pathlib import Path
 from random import Random
 
@@ -81,6 +82,14 @@ def test_a_challenge_is_never_of_the_future() -> None:
         Freshness(SECRET, START).minute(challenge, 59.0, b"")
     with pytest.raises(OrderError):
         Freshness(SECRET, 0).minute(Challenges(SECRET, 0).mint(60.0, NONCE, b""), 0.0, b"")
+
+
+def test_a_challenge_of_before_the_first_minute() -> None:
+    raw = b"\xff\xff" + bytes(13)
+    text = b32encode(raw).decode().lower()
+    challenge = "-".join(text[at : at + 4] for at in range(0, 24, 4))
+    with pytest.raises(OrderError):
+        Freshness(SECRET, 0).minute(challenge, 180.0, b"")
 
 
 def test_a_challenge_of_another_prefix() -> None:
@@ -203,6 +212,13 @@ def test_a_clock_that_is_30_years_off(wrong: float) -> None:
     numbers.take("alice", number(NOW), NOW)
 
 
+def test_a_clock_is_never_earlier_than_the_build() -> None:
+    numbers = Numbers(build=int(NOW))
+    numbers.restore({}, 0)
+    numbers.take("alice", number(NOW), 0.0)
+    numbers.take("alice", number(NOW + DAY, NOW + DAY), 0.0)
+
+
 def test_a_number_from_the_future_burns_a_day_at_most() -> None:
     numbers = ready()
     numbers.take("alice", number(NOW + DAY, NOW + DAY), NOW)
@@ -295,6 +311,7 @@ def test_more_orders_in_one_minute_than_are_remembered() -> None:
     with pytest.raises(OrderError):
         ran.begin("alice", "one more", 100)
     for n in range(RAN_MAX):
+        ran.expire(100)
         with pytest.raises(OrderError):
             ran.begin("alice", f"A{n}", 100)
     ran.begin("alice", "later", 101)

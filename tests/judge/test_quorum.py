@@ -163,6 +163,7 @@ def test_every_way_to_sign() -> None:
         signed(ALICE, order("reboot")),
         signed(ALICE, namespace=LOGIN),
         signed(ALICE, namespace="file"),
+        replace(signed(ALICE), namespace="file"),
         replace(signed(ALICE), hash="sha256"),
         replace(signed(ALICE), key=BOB.blob),
         replace(signed(ALICE), signature=b""),
@@ -178,7 +179,7 @@ def test_every_way_to_sign() -> None:
         code("alice", 7, order("reboot")),
         replace(code("alice", 7), number=8),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_a_signature_that_is_not_right(signature: Signature) -> None:
     assert endorse(ORDER_1, signature, PEOPLE) is None
@@ -192,8 +193,9 @@ def test_a_token_without_pin_where_the_policy_wants_one() -> None:
     signers = parse_signers(f'alice namespaces="{ORDER}" {token.line()}\n'.encode())
     people = People(signers, SHEETS, WALL)
     assert judged(signed(token), needs=ONE, people=people).standing is Standing.MET
-    with pytest.raises(OrderError):
-        judged(signed(token), needs=ONE, people=replace(people, pin=True))
+    for signature in (signed(token), bare("alice", token)):
+        with pytest.raises(OrderError):
+            judged(signature, needs=ONE, people=replace(people, pin=True))
 
 
 # Who signs
@@ -470,6 +472,13 @@ def test_the_number_of_orders_that_wait_is_bounded() -> None:
     of = order(by="p0")
     verdict = judged(signed(keys["p1"], of), of=of, people=known, needs=needs, pending=pending)
     assert verdict.standing is Standing.MET
+
+
+def test_only_signatures_that_may_count_are_kept() -> None:
+    pending, needs = Pending(), [Need(frozenset({"alice", "carol"}), 2)]
+    judged(signed(ALICE), signed(BOB), code("bob", 7), needs=needs, pending=pending)
+    (waiting,) = pending._waiting.values()
+    assert list(waiting.signatures) == [Endorsement("alice", ALICE.blob)]
 
 
 def test_what_waits_of_one_order_is_bounded() -> None:

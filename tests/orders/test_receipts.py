@@ -23,7 +23,7 @@ from panicdoor.orders.receipts import (
     read,
     seal,
 )
-from panicdoor.orders.sshsig import BEGIN, sign
+from panicdoor.orders.sshsig import BEGIN, armor, dearmor, pack, parse, sign
 from panicdoor.orders.text import hashed, parse_order
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -145,7 +145,14 @@ def test_a_line_that_does_not_belong_is_refused_though_signed(text: str) -> None
         read(signed(text), [KEY])
 
 
+def relabelled() -> bytes:
+    """Return the receipt whose signature says that it is of an order, but is not."""
+    signature = parse(dearmor(SEALED.decode()[len(TEXT) :].splitlines()))
+    return TEXT.encode() + armor(pack(replace(signature, namespace="order@panicdoor"))).encode()
+
+
 FORGED = {
+    "another namespace on the outside": relabelled(),
     "another result": SEALED.replace(b"result: done", b"result: failed"),
     "another output": SEALED.replace(b" 58\n", b" 59\n"),
     "another namespace": signed(TEXT, "order@panicdoor"),

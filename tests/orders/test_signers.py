@@ -206,6 +206,9 @@ def test_the_line_of_an_authority_limits_it() -> None:
     assert whose(signers, certified, LOGIN, NOW - 2 * DAY) == "alice"
     assert whose(signers, certified, LOGIN) == ""
     assert whose(signers, certified, ORDER, NOW - 2 * DAY) == ""
+    signers = one(f'alice cert-authority,{BOTH},valid-after="20261124Z" {CA.line()}')
+    assert whose(signers, certified, LOGIN, NOW) == "alice"
+    assert whose(signers, certified, LOGIN, NOW - 1) == ""
 
 
 def test_certificates_that_are_not_taken() -> None:

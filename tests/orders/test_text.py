@@ -438,7 +438,7 @@ def test_what_never_becomes_an_order(data: bytes) -> None:
                 b"AAAA\n", b"-", b"\r", b"x" * 150, b"\xff",
             ]
         ),
-        max_size=14,
+        max_size=9,
     ).map(b"".join)
 )  # fmt: skip
 def test_any_lines_in_any_order(data: bytes) -> None:

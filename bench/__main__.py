@@ -5,12 +5,25 @@ Exit codes: 0 measured (whatever was found), 1 not everything could be, 2 usage.
 
 import resource
 import sys
+from collections.abc import Callable
+from typing import Final
 
-from bench import client, picture, report
+from bench import client, measure, operators, picture, report, strangers
 from bench.client import HERE, SkippedError
-from bench.measure import PARTS, Part
+from bench.part import Part
 
 RESULTS = HERE / "results"
+
+PARTS: Final[dict[str, Callable[[], Part]]] = {
+    "latency": measure.latency,
+    "connections": measure.connections,
+    "datagrams": measure.datagrams,
+    "memory": measure.memory,
+    "ssh": operators.command,
+    "triage": operators.triage,
+    "sessions": operators.sessions,
+    "flood": strangers.flood,
+}
 
 
 def _admit_many() -> None:

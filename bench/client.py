@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
-PROGRAMS = ("load", "floor")
+PROGRAMS = ("load", "floor", "sleepers", "knockers")
 HOST = "127.0.0.1"
 QUIET = 0.3  # s; an answer is over when nothing has followed for so long
 SOURCES = 16  # addresses that held connections come from: dropbear admits few from one

@@ -27,6 +27,8 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range that clients' ports ar
 READY = 15.0  # s to wait for a first answer
 TELNETLIB3 = "telnetlib3==5.0.1"
 SSHD_RUNTIME = Path("/run/sshd")  # compiled into Debian's sshd, made there by its service
+NO_BASHRC = "SHLVL=1"  # a bash below another reads none: what is in there is not sshd's cost
+OPERATOR = "me"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,17 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, send: bytes) -> b
 
 
 @contextmanager
-def panicdoor() -> Iterator[Server]:
-    """The door as `panicdoor init` and `panicdoor serve` make it."""
+def panicdoor(signer: Path | None = None) -> Iterator[Server]:
+    """The door as `panicdoor init` and `panicdoor serve` make it.
+
+    `signer` is a public key; its owner comes in by ssh as OPERATOR.
+    """
     with tempfile.TemporaryDirectory(prefix="panicdoor-bench-") as directory:
         port = _free_port()
         program, door = [sys.executable, "-m", "panicdoor"], f"{directory}/door"
         init = [*program, "init", door, "--name", "bench", "--listen", f"{HOST}:{port}"]
+        if signer:
+            init += ["--signer", f"{OPERATOR}={signer}", "--may", "observe"]
         made = subprocess.run(init, capture_output=True, text=True, check=False)
         if made.returncode:
             raise SkippedError(f"panicdoor init failed: {made.stderr.strip()[-500:]}")
@@ -146,17 +153,28 @@ def telnetlib3() -> Iterator[Server]:
         yield server
 
 
-def _installed(program: str, package: str) -> str:
+def installed(program: str, package: str) -> str:
+    """Return the file of a program that has to be there."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if found is None:
         raise SkippedError(f"{program} is not installed (Debian: {package})")
     return found
 
 
+def make_key(file: Path) -> None:
+    """Make a key of an ssh server or client, without a passphrase; its public half is beside it."""
+    program = installed("ssh-keygen", "openssh-client")
+    subprocess.run([program, "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+
+
 @contextmanager
-def sshd() -> Iterator[Server]:
-    """OpenSSH's sshd with its own key and otherwise the limits it comes with."""
-    program = _installed("sshd", "openssh-server")
+def sshd(signer: Path | None = None, pam: bool = False) -> Iterator[Server]:
+    """OpenSSH's sshd with its own key and otherwise the limits it comes with.
+
+    `signer` is a public key; its owner may log in as the user who runs this, through Debian's PAM
+    or without.
+    """
+    program = installed("sshd", "openssh-server")
     if os.geteuid():
         raise SkippedError("sshd separates its privileges only when started by root")
     was_there = SSHD_RUNTIME.is_dir()
@@ -164,10 +182,12 @@ def sshd() -> Iterator[Server]:
     try:
         with tempfile.TemporaryDirectory(prefix="panicdoor-bench-") as directory:
             key, config, port = f"{directory}/key", f"{directory}/config", _free_port()
-            make = [_installed("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519"]
-            subprocess.run([*make, "-N", "", "-f", key], check=True)
-            lines = ["UsePAM no", "PidFile none", "LogLevel ERROR", f"HostKey {key}"]
-            Path(config).write_text("\n".join([*lines, f"ListenAddress {HOST}:{port}", ""]))
+            make_key(Path(key))
+            lines = ["PidFile none", "LogLevel ERROR", f"HostKey {key}"]
+            lines += [f"ListenAddress {HOST}:{port}", f"UsePAM {'yes' if pam else 'no'}"]
+            if signer:
+                lines += ["StrictModes no", f"AuthorizedKeysFile {signer}", f"SetEnv {NO_BASHRC}"]
+            Path(config).write_text("\n".join([*lines, ""]))
             with _running("sshd", port, [program, "-D", "-e", "-f", config]) as server:
                 yield server
     finally:
@@ -178,7 +198,7 @@ def sshd() -> Iterator[Server]:
 @contextmanager
 def dropbear() -> Iterator[Server]:
     """Dropbear's server with its own key."""
-    program, keygen = (_installed(name, "dropbear-bin") for name in ("dropbear", "dropbearkey"))
+    program, keygen = (installed(name, "dropbear-bin") for name in ("dropbear", "dropbearkey"))
     with tempfile.TemporaryDirectory(prefix="panicdoor-bench-") as directory:
         key, port = f"{directory}/key", _free_port()
         subprocess.run([keygen, "-t", "ed25519", "-f", key], check=True, capture_output=True)

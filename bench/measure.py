@@ -1,20 +1,18 @@
-"""The four parts of the bench. Each returns a Part: a table, its raw figures, and the aims.
+"""The parts that strangers feel: how fast, how many, how much memory. Each returns a Part.
 
 Whoever is compared is measured in turns (A B A B) and compared turn by turn, so that what the
 machine does meanwhile falls on both; what is told is the median of the turns.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from statistics import median
 from typing import Final
 
 from bench import client, doors, processes
 from bench.client import FIRST_BYTE, Answer, SkippedError, Timing
 from bench.doors import Server
+from bench.part import MIB, Aim, Part, more, percentile, two_cores, unchanged
 
 ROUNDS: Final = 5
 DOOR_TURN: Final = 200  # connections a turn; with ROUNDS the 1,000 of the aim
@@ -28,14 +26,13 @@ FLOOD_SECONDS: Final = 1.5
 NETWORKS: Final = 8_192  # /24s that datagrams claim to come from, below 127.33/16
 HELD: Final = 2_000
 SETTLE: Final = 2.5  # s; telnetlib3 speaks only after 1.5
-MIB: Final = 1024 * 1024
 
 AIM_BANNER: Final = 20
 AIM_FLOOR: Final = 5
 AIM_CONNECTIONS: Final = 10_000
 AIM_DATAGRAMS: Final = 100_000
 AIM_CONNECTION_BYTES: Final = 4_096
-AIM_PSS: Final = 80 * MIB
+AIM_PSS: Final = 96 * MIB  # with the process that speaks ssh
 
 DOCUMENTATION: Final = b"\0"
 FLOODS: Final = {
@@ -46,48 +43,6 @@ FLOODS: Final = {
         (b"\0", bytes(400), b"\0", b"\x01ping", b"\0", bytes(400), b"\0", b"\xff junk"),
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What was hoped for, what was found, and whether that is enough."""
-
-    text: str
-    found: str
-    met: bool
-
-
-@dataclass(slots=True)
-class Part:
-    """One table: `figures` are its numbers by name, for the picture and for other programs."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    aims: list[Aim] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """Return the smallest value that so many percent of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
-
-
-def _more(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
-
-
-@contextmanager
-def _unchanged(part: Part, door: Server) -> Iterator[None]:
-    """Say so when a process of the door did not live through what was done to it."""
-    before = processes.family(door.pid)
-    roles = {pid: processes.role(pid) for pid in before}
-    yield
-    lost = sorted(roles[pid] for pid in before.keys() - processes.family(door.pid).keys())
-    if lost:
-        part.notes.append(f"did not live through it: {', '.join(lost)}")
 
 
 def _timed(runs: list[Timing], who: str) -> list[float]:
@@ -131,7 +86,7 @@ def _latency_rows(
             continue
         p50, p99 = percentile(times, 50), percentile(times, 99)
         ratio = _ratio(runs, name, "panicdoor")
-        part.rows.append((title, what, how, f"{p50:.3f}", f"{p99:.3f}", f"{_more(ratio)}"))
+        part.rows.append((title, what, how, f"{p50:.3f}", f"{p99:.3f}", f"{more(ratio)}"))
         key = f"{name} {how}"
         part.figures |= {f"{key} p50 ms": p50, f"{key} p99 ms": p99, f"{key} to door": ratio}
 
@@ -141,7 +96,7 @@ def latency() -> Part:
     part = Part("Time to an answer", ("who", "until", "connections", "p50 ms", "p99 ms", "x door"))
     with ExitStack() as stack:
         door, floor = stack.enter_context(doors.panicdoor()), stack.enter_context(doors.floor())
-        stack.enter_context(_unchanged(part, door))
+        stack.enter_context(unchanged(part, door))
         whole, ended = client.reference(door.port, DOCUMENTATION), client.reference(floor.port, b"")
         titles = {
             "panicdoor": ("panicdoor", f"whole documentation, {whole.need:,} bytes"),
@@ -182,16 +137,11 @@ def _latency_aims(part: Part) -> None:
     part.aims.append(Aim(text, f"{times:.1f} times", times <= AIM_FLOOR))
 
 
-def _two_cores() -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        raise SkippedError("a server on one core and its client on another need two cores")
-
-
 def connections() -> Part:
     """Measure how many connections a second all the door's processes serve on one core."""
     part = Part("Connections on one core", ("who", "each", "a second", "x door"))
-    _two_cores()
-    with doors.panicdoor() as door, doors.floor() as floor, _unchanged(part, door):
+    two_cores()
+    with doors.panicdoor() as door, doors.floor() as floor, unchanged(part, door):
         answers = {
             door: client.reference(door.port, DOCUMENTATION),
             floor: client.reference(floor.port, b""),
@@ -208,7 +158,7 @@ def connections() -> Part:
         rate = median(rates[server])
         ratio = median(a / b for a, b in zip(rates[server], rates[door], strict=True))
         what = f"{answers[server].need:,} bytes, {AT_ONCE} at once"
-        part.rows.append((server.name, what, f"{rate:,.0f}", _more(ratio)))
+        part.rows.append((server.name, what, f"{rate:,.0f}", more(ratio)))
         part.figures[f"{name} a second"] = rate
     rate = part.figures["panicdoor a second"]
     text = f"at least {AIM_CONNECTIONS:,} connections a second on one core"
@@ -220,9 +170,9 @@ def datagrams() -> Part:
     """Measure how many datagrams a second the door reads, to answer or refuse them, on one core."""
     columns = ("datagrams", "sent", "dropped by the kernel", "read", "answered", "read a second")
     part = Part("Datagrams on one core, in bursts of 64", columns)
-    _two_cores()
+    two_cores()
     slowest = float("inf")
-    with doors.panicdoor() as door, _unchanged(part, door), processes.one_core(door.pid):
+    with doors.panicdoor() as door, unchanged(part, door), processes.one_core(door.pid):
         found: dict[str, list[client.Flood]] = {name: [] for name in FLOODS}
         for _ in range(RATE_ROUNDS):
             for name, (sources, payloads) in FLOODS.items():
@@ -278,7 +228,7 @@ def memory() -> Part:
     held = f"held of {HELD:,}"
     columns = ("who", "processes", "idle MiB", held, "MiB then", "KiB a connection")
     part = Part("Memory (PSS, all processes together)", columns)
-    with doors.panicdoor() as door, _unchanged(part, door):
+    with doors.panicdoor() as door, unchanged(part, door):
         answer = client.reference(door.port, DOCUMENTATION)
         try:
             _memory_row(part, "panicdoor", door, answer)
@@ -301,11 +251,3 @@ def memory() -> Part:
     text = f"PSS of all processes at most {AIM_PSS // MIB} MiB"
     part.aims.append(Aim(text, f"{idle:.1f} MiB", idle * MIB <= AIM_PSS))
     return part
-
-
-PARTS: Final[dict[str, Callable[[], Part]]] = {
-    "latency": latency,
-    "connections": connections,
-    "datagrams": datagrams,
-    "memory": memory,
-}

@@ -18,8 +18,10 @@ from bench.measure import (
     AT_ONCE,
     FLOODS,
     HELD,
-    Part,
 )
+from bench.operators import AIM_COMMAND, COMMANDS, CROWDS, SSHDS
+from bench.part import Part
+from bench.strangers import STRANGERS
 
 WIDTH = 860
 LABELS = 270  # where the bars begin
@@ -58,6 +60,49 @@ class Panel:
     axis: str
     bars: tuple[tuple[str, str], ...]
     aim: tuple[float, str] | None = None
+
+
+def _operators_panels(parts: dict[str, Part]) -> list[Panel]:
+    command = parts["ssh"].figures
+    peers = [command[f"{name} cpu ms"] for name in SSHDS if f"{name} cpu ms" in command]
+    return [
+        Panel(
+            "ssh",
+            "A command over ssh, login included: what it costs the server",
+            "milliseconds of CPU time, median (less is better)",
+            (
+                *((f"panicdoor, {words}", f"panicdoor {words} cpu ms") for words in COMMANDS),
+                *((f"{name}, true", f"{name} cpu ms") for name in SSHDS),
+            ),
+            (min(peers) / AIM_COMMAND, f"sshd / {AIM_COMMAND}") if peers else None,
+        ),
+        Panel(
+            "triage",
+            "triage beside ps and top, by the processes on the machine",
+            "milliseconds until the answer is whole, median (less is better)",
+            tuple(
+                (f"{name}, {crowd:,}", f"{name} {crowd} p50 ms")
+                for crowd in CROWDS
+                for name in ("panicdoor triage", "ps aux", "top -bn1")
+            ),
+        ),
+        Panel(
+            "sessions",
+            "Memory of an idle session over ssh",
+            "KiB that no file backs, proportional set size (less is better)",
+            tuple((name, f"{name} own KiB each") for name in ("panicdoor", *SSHDS)),
+        ),
+        Panel(
+            "flood",
+            "While strangers keep ssh busy: documentation, and sshd's banner",
+            "milliseconds, 99th percentile (less is better; not shown: nobody was answered)",
+            tuple(
+                (f"{who}, from {where}", f"{who} {what}, strangers from {where} p99 ms")
+                for who, what in (("panicdoor", "documentation"), ("sshd", "banner"))
+                for where in STRANGERS
+            ),
+        ),
+    ]
 
 
 def _panels(parts: dict[str, Part]) -> list[Panel]:
@@ -115,6 +160,7 @@ def _panels(parts: dict[str, Part]) -> list[Panel]:
             ),
             (AIM_CONNECTION_BYTES / 1024, "aim"),
         ),
+        *_operators_panels(parts),
     ]
 
 
@@ -177,7 +223,7 @@ def draw(parts: dict[str, Part]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
-            "<title>panicdoor beside its peers: time, rates and memory</title>",
+            "<title>panicdoor beside its peers: time, rates, memory and CPU</title>",
             f"<style>{STYLE}</style>",
             f'<rect width="{WIDTH}" height="{top:.0f}" class="ground"/>',
             *out,

@@ -9,7 +9,7 @@ import os
 import platform
 from dataclasses import asdict
 
-from bench.measure import Part
+from bench.part import Part
 
 AIMS = ("aim", "found", "met")
 

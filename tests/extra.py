@@ -4,10 +4,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from panicdoor.commands.registry import Context, Level, Where, command
+from panicdoor.commands.registry import Context, Level, Seconds, Where, command
 from panicdoor.errors import CommandError
+
+HOUR = Seconds(3600)
 
 
 def _inside() -> str:
@@ -95,6 +97,18 @@ def doze(context: Context, milliseconds: int) -> Iterator[str]:
 
 
 @command(level=Level.PUBLIC, where=Where.WORKER)
+def slowly(context: Context, milliseconds: int) -> Iterator[str]:
+    """Say two things, with a while between them.
+
+    Arguments:
+        milliseconds: how long it takes
+    """
+    yield "first\n"
+    yield from doze(context, milliseconds)
+    yield "second\n"
+
+
+@command(level=Level.PUBLIC, where=Where.WORKER)
 def untidy(context: Context) -> Iterator[str]:
     """Count for ever, and fail in the clean-up."""
     try:
@@ -167,3 +181,51 @@ def touch_disk(context: Context) -> Iterator[str]:
 def touch_disk_here(context: Context) -> Iterator[str]:
     """Do what nobody may: look for a file."""
     yield from touch_disk(context)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER)
+def rows(context: Context, most: int = 3) -> Iterator[str]:
+    """Say some lines, as a table does.
+
+    Arguments:
+        most: how many
+    """
+    for number in range(1, most + 1):
+        yield f"row {number}\n"
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER)
+def much(context: Context) -> Iterator[str]:
+    """Say more than a client takes at once."""
+    for _ in range(100):
+        yield "x" * 3000 + "\n"
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER)
+def onward(
+    context: Context, *, quiet: bool = False, ends: int = 0, follow: bool = False
+) -> Generator[str, None, str]:
+    """Say the next number.
+
+    Arguments:
+        quiet: say nothing but the first
+        ends LAST: fail behind this number
+        follow: every number
+    """
+    number = int(context.cursor or 0) + 1
+    if 0 < ends < number:
+        raise CommandError("that was the last")
+    if not quiet or number == 1:
+        yield f"{number}\n"
+    return str(number)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER)
+def ordered(context: Context, *, by: str = "cpu", past: Seconds = HOUR) -> Iterator[str]:
+    """Say how it was asked.
+
+    Arguments:
+        by cpu|memory: what comes first
+        past AGO: how far to look back
+    """
+    yield f"{by} {past}\n"

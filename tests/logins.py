@@ -57,8 +57,13 @@ def make_key(folder: Path, name: str, kind: str, bits: str) -> None:
 
 
 @contextmanager
-def inhabited(folder: Path, *, extra: bool = True) -> Iterator[People]:
-    """A door in a new folder that knows alice, bob and carol; mallory it does not know."""
+def inhabited(
+    folder: Path, *, extra: bool = True, prefix: tuple[str, ...] = ()
+) -> Iterator[People]:
+    """A door in a new folder that knows alice, bob and carol; mallory it does not know.
+
+    `prefix` is a command to run it under.
+    """
     need_user()
     folder.mkdir(exist_ok=True)
     for name, (kind, bits) in {**KINDS, "mallory": ("ed25519", "256")}.items():
@@ -72,7 +77,7 @@ def inhabited(folder: Path, *, extra: bool = True) -> Iterator[People]:
     policy = directory / "door.toml"
     text = policy.read_text()
     policy.write_text(text[: text.index("\n[[grant]]")] + GRANTS)
-    door = start(directory, port, extra=extra)
+    door = start(directory, port, extra=extra, prefix=prefix)
     try:
         yield People(door, folder)
     finally:

@@ -19,12 +19,16 @@ plink       putty-tools       the door by PuTTY
 chromium    chromium          the door in a browser
 groff       groff-base        the manual page as man(1) shows it
 nft         nftables          the door behind a firewall
-ip          iproute2          the door in a network of its own
+ip          iproute2          the door in a network of its own, and ip and ss beside it
+ps          procps            ps, free and uptime beside the door
+mount       mount             file systems of the tests' own
 ' ;;
 bench) wanted='
 cc          build-essential   everything: the measuring client is a C program
 dropbear    dropbear-bin      dropbear, as a peer
 sshd        openssh-server    OpenSSH, as a peer
+ssh         openssh-client    commands over ssh
+ps          procps            ps and top, as peers of triage
 ' ;;
 venv) wanted='
 ensurepip   python3-venv      an environment of its own

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -40,6 +41,27 @@ class Key:
         """The key as it stands in a .pub file."""
         kind = kind or self.blob[4 : 4 + self.blob[3]].decode()
         return f"{kind} {b64encode(self.blob).decode()}"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A key exchange: what was hashed, and the hash."""
+
+    transcript: bytes
+    hash: bytes
+
+
+def exchange(
+    host: bytes, challenge: str, client: object = "", *, digest: str = "sha256", version: str = ""
+) -> Exchange:
+    """Return the key exchange of one `client` with the host of this key (a blob)."""
+    version = version or f"SSH-2.0-panicdoor {challenge}"
+    parts = (
+        b"SSH-2.0-client", version.encode(), b"\x14client", b"\x14server", host,
+        f"ours {client}".encode(), b"theirs", b"shared",
+    )  # fmt: skip
+    transcript = b"".join(map(string, parts))
+    return Exchange(transcript, hashlib.new(digest, transcript).digest())
 
 
 def ed25519_key() -> Key:

@@ -75,9 +75,6 @@ VAGUE_CLASS = re.compile(r"Manager|Handler|Helper|Util")
 UNTESTED = {
     "errors": "five names",
     "protocols.base": "the contract, which test_contract checks with every protocol",
-    "processes.ssh_connection": "run by tests/clients/test_ssh with real clients",
-    "processes.ssh_session": "run by tests/clients/test_ssh with real clients",
-    "processes.ssh_warmup": "run at every start, and its effect is what test_startup counts",
     "cli.docs": "run by test_docs, which compares what it writes",
 }
 # Tests of more than one file.

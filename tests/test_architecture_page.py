@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.test_architecture import MODULES, ROWS, Module
 
+import panicdoor.commands  # noqa: F401 - fills the table of rules
+from panicdoor.commands.findings import AREAS, RULES
 from panicdoor.roles import MESSAGES, ROLES, Role, places_of
 
 PAGE = Path(__file__).parents[1] / "ARCHITECTURE.md"
@@ -62,6 +64,7 @@ def roles() -> Iterator[tuple[str, ...]]:
             role.listens,
             ", ".join(role.secrets) or _spare_holds(role),
             ", ".join(role.files) or _spare_holds(role),
+            role.policy or _spare_holds(role),
         )
 
 
@@ -80,6 +83,13 @@ def rows() -> Iterator[tuple[str, ...]]:
     for row, title in ROW_TITLES.items():
         names = [name for name, number in ROWS.items() if number == row and name in existing]
         yield str(row), " ".join(f"`{name}`" for name in names), title
+
+
+def rules() -> Iterator[tuple[str, ...]]:
+    for area in AREAS:
+        for rule in RULES:
+            if rule.area == area:
+                yield area, f"`{rule.name}`", rule.normal, rule.source
 
 
 def bounds() -> Iterator[tuple[str, ...]]:
@@ -105,10 +115,11 @@ def constants(m: Module) -> Iterator[tuple[str, str, str]]:
 
 TABLES = {
     "roles": lambda: table(
-        "role | filled by | places | rights | listens | secrets | files", roles()
+        "role | filled by | places | rights | listens | secrets | files | policy", roles()
     ),
     "messages": lambda: table("message | from | to", messages()),
     "rows": lambda: table("row | packages and modules | what stands there", rows()),
+    "rules": lambda: table("area | rule | normal | source", rules()),
     "bounds": lambda: table("constant | value | unit, meaning and reason", bounds()),
 }
 BLOCK = re.compile(r"(<!-- (\w+): from the source -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -24,6 +24,7 @@ FIT = {
     "Scope": "127.0.0.1",
     "Token": "0123456789abcdef",
     "Bytes": b"bytes",
+    "Transcript": b"what was hashed",
 }
 
 
@@ -36,7 +37,14 @@ def fitting(kind: type[Message]) -> dict[str, object]:
     for field in kind.__struct_fields__:
         values.setdefault(
             field,
-            {"end": True, "known": True, "holders": (), "text": "", "fields": "{}"}.get(field),
+            {
+                "end": True,
+                "known": True,
+                "top": True,
+                "holders": (),
+                "text": "",
+                "fields": "{}",
+            }.get(field),
         )
     return values
 
@@ -48,11 +56,11 @@ def test_a_message_is_an_immutable_value_that_crosses_whole(kind: type[Message])
     assert again == message
     assert hash(again) == hash(message)
     with pytest.raises(AttributeError):
-        setattr(message, kind.__struct_fields__[0], 1)
+        setattr(message, (*kind.__struct_fields__, "none")[0], 1)
 
 
 def test_the_tags_differ_and_are_the_names() -> None:
-    assert len(KINDS) == 22
+    assert len(KINDS) == 25
     assert [k.__struct_config__.tag for k in KINDS] == [k.__name__.lower() for k in KINDS]
     assert len({k.__struct_config__.tag for k in KINDS}) == len(KINDS)
 
@@ -97,6 +105,7 @@ def test_every_field_is_bounded() -> None:
         messages.Order: "",
         messages.Token: "\U0010ffff" * 32,
         messages.Bytes: b"x" * 6144,
+        messages.Transcript: b"x" * messages.TRANSCRIPT_MAX,
         bool: True,
     }
     for kind in KINDS:

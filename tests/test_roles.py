@@ -22,6 +22,9 @@ from panicdoor.messages import (
     Ping,
     Places,
     Pong,
+    Regraded,
+    Reload,
+    Reloaded,
     Replace,
     Run,
     Session,
@@ -30,9 +33,9 @@ from panicdoor.messages import (
     Write,
     Written,
 )
-from panicdoor.processes.opening import SECRETS
-from panicdoor.processes.supervisor import ENTRIES, SPARE
-from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SUPERVISOR, allowed, places_of
+from panicdoor.processes.directory import SECRETS
+from panicdoor.processes.supervisor import ENTRIES
+from panicdoor.roles import MESSAGES, ROLE_OF, ROLES, SPARE, SUPERVISOR, allowed, places_of
 
 NAMES = (SUPERVISOR, *(role.name for role in ROLES))
 FRONTENDS = ("datagram", "ssh", "stream")
@@ -83,6 +86,9 @@ def test_the_table_of_messages_speaks_of_roles_and_of_every_kind_of_message() ->
         (Sign, {"ssh"}, {"monitor"}),
         (Session, {"monitor"}, {"ssh"}),
         (Signed, {"monitor"}, {"ssh"}),
+        (Regraded, {"monitor"}, {"ssh"}),
+        (Reload, {SUPERVISOR}, {"monitor"}),
+        (Reloaded, {"monitor"}, {*FRONTENDS}),
         (Run, {"monitor"}, {"observer", "worker"}),
         (Output, {"observer", "worker"}, {"monitor"}),
         (Write, {"monitor", SUPERVISOR}, {"writer"}),
@@ -122,6 +128,8 @@ def test_secrets_files_and_rights_are_where_they_must_be_and_nowhere_else() -> N
     holders = {secret: {r.name for r in ROLES if secret in r.secrets} for secret in SECRETS}
     assert holders == {"identity": {"monitor"}, "tls": {"stream"}}
     assert {r.name for r in ROLES if r.files} == {"writer"}
+    assert {r.name for r in ROLES if r.policy == "writes"} == {"worker"}
+    assert {r.name for r in ROLES if r.policy == "reads"} == {"monitor", *FRONTENDS}
     assert {r.name for r in ROLES if r.listens} == {"datagram", "stream"}
     assert {r.name for r in ROLES if not r.root} == {"writer", *FRONTENDS}
     assert not any(r.secrets or r.listens for r in ROLES if r.entry == "worker")

@@ -19,9 +19,15 @@ from tests.everyone import ask, everything, fresh_source, talk, talk_inside
 from tests.measures import everybody, faults, resident
 from tests.running import ROOT, Door, running, wait_for
 
+from panicdoor.commands.snapshot import COUNTED
+
 WATCHED = "trace=%file,%process,mmap,statfs,fstat,fstatfs,memfd_create,socket,connect"
-# What strace(1) is not to be told of: the end of a line of its own, and memory without a file.
-HARMLESS = re.compile(r"mmap\(.*MAP_ANONYMOUS|strace: |\+\+\+|--- SIG|resumed>|exit_group")
+# What strace(1) is not to be told of: the end of a line of its own, memory without a file, and what
+# the observer looks at while nobody asks it anything.
+KEPT = "|".join(re.escape(f'"{path}", O_RDONLY') for path in COUNTED)
+HARMLESS = re.compile(
+    r"mmap\(.*MAP_ANONYMOUS|strace: |\+\+\+|--- SIG|resumed>|exit_group" + f"|openat\\(.*(?:{KEPT})"
+)
 SPREAD = 24  # connections, after which both streams have had some, or chance is against us
 MINOR_MAX = 20  # page faults of one process in a second round
 ROUNDS = 3  # on a busy host the kernel moves pages about; what is new to us is new once

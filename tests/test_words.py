@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panicdoor.errors import CommandError
-from panicdoor.words import LINE_MAX, WORDS_MAX, join, parse
+from panicdoor.words import LINE_MAX, SECONDS_MAX, WORDS_MAX, join, parse, seconds
 
 BARE = "ABCXYZabcxyz0189._:/@=+,%-"
 QUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "'")
@@ -20,6 +20,8 @@ WORD = st.text(BARE, min_size=1, max_size=12) | st.text(QUOTED, max_size=12)
         ("", ()),
         ("   ", ()),
         ("triage", ("triage",)),
+        ("?", ("help",)),
+        (" ? memory", ("help", "memory")),
         ("  kill   4711  ", ("kill", "4711")),
         ("push 'the disk is full' now", ("push", "the disk is full", "now")),
         ("''", ("",)),
@@ -68,6 +70,32 @@ def test_bounds() -> None:
         parse("a" * (LINE_MAX + 1))
     with pytest.raises(CommandError, match=f"{WORDS_MAX} words"):
         parse(" ".join("a" * (WORDS_MAX + 1)))
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("6h", 21600),
+        ("2d", 172800),
+        ("3650d", SECONDS_MAX),
+        ("3651d", None),
+        ("0s", None),
+        ("", None),
+        ("2", None),
+        ("h", None),
+        ("-1h", None),
+        ("1.5h", None),
+        ("1H", None),
+        ("1h30m", None),
+        ("2h\n", None),
+        ("\u0662h", None),
+        ("9999999999s", None),
+    ],
+)
+def test_times(word: str, found: int | None) -> None:
+    assert seconds(word) == found
 
 
 def test_join_quotes_only_what_needs_it() -> None:

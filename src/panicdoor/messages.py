@@ -24,6 +24,8 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 Bytes = Annotated[bytes, Meta(max_length=6144)]  # two of them still fit a packet
+TRANSCRIPT_MAX: Final = 8 * 1024  # bytes; OpenSSH's key exchange has 5 KiB
+Transcript = Annotated[bytes, Meta(max_length=TRANSCRIPT_MAX)]
 Token = Annotated[str, Meta(max_length=32)]
 Scope = Annotated[str, Meta(max_length=64)]
 
@@ -62,12 +64,13 @@ class Handover(Message, frozen=True, tag="handover"):
 
 
 class Sign(Message, frozen=True, tag="sign"):
-    """The hash of a key exchange, to be signed with the door's key."""
+    """The hash of a key exchange, to be signed with the door's key, and what was hashed."""
 
     id: Number
     epoch: Number
     connection: Number
     hash: Bytes
+    transcript: Transcript
 
 
 class Signed(Message, frozen=True, tag="signed"):
@@ -104,6 +107,17 @@ class Session(Message, frozen=True, tag="session"):
     note: Text = ""
 
 
+class Regraded(Message, frozen=True, tag="regraded"):
+    """Another policy holds: the highest level that this session may type now.
+
+    "" where its grant is gone, and the session with it.
+    """
+
+    epoch: Number
+    connection: Number
+    level: Scope = ""
+
+
 class Logout(Message, frozen=True, tag="logout"):
     """A connection has ended, and whatever session it had."""
 
@@ -114,8 +128,10 @@ class Logout(Message, frozen=True, tag="logout"):
 class Run(Message, frozen=True, tag="run"):
     """The monitor's errand for an observer or a worker: the next part must be said by `until`.
 
+    No words are the errand that no client can ask for: read the policy anew.
     `to` is the epoch of the process that is meant, as its Hello said: its successor finds the
-    packet and leaves it. 0 means whoever holds the place.
+    packet and leaves it. 0 means whoever holds the place. `cursor` is that of the last Output of
+    the round before, where a command is followed.
     """
 
     id: Number
@@ -123,6 +139,7 @@ class Run(Message, frozen=True, tag="run"):
     to: Number
     until: Moment
     words: Words
+    cursor: Scope = ""
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -140,23 +157,25 @@ class More(Message, frozen=True, tag="more"):
 
 
 class Answer(Message, frozen=True, tag="answer"):
-    """One part of the answer to an Ask."""
+    """One part of the answer to an Ask; `top` where a round of a watch begins with it."""
 
     id: Number
     epoch: Number
     text: Text
     end: bool
     code: Code = 0
+    top: bool = False
 
 
 class Output(Message, frozen=True, tag="output"):
-    """One part of what a Run printed."""
+    """One part of what a Run printed. The last may say from where the command is to go on."""
 
     id: Number
     epoch: Number
     text: Text
     end: bool
     code: Code = 0
+    cursor: Scope = ""
 
 
 class Fresh(Message, frozen=True, tag="fresh"):
@@ -167,6 +186,16 @@ class Fresh(Message, frozen=True, tag="fresh"):
 
     challenge: Scope
     epoch: Number
+
+
+class Reload(Message, frozen=True, tag="reload"):
+    """The installer wants the policy read anew: somebody sent SIGHUP."""
+
+
+class Reloaded(Message, frozen=True, tag="reloaded"):
+    """The policy with this serial holds, and stands in the policy's memory."""
+
+    serial: Number
 
 
 class Write(Message, frozen=True, tag="write"):

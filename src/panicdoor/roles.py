@@ -24,6 +24,9 @@ from panicdoor.messages import (
     Ping,
     Places,
     Pong,
+    Regraded,
+    Reload,
+    Reloaded,
     Replace,
     Run,
     Session,
@@ -39,7 +42,8 @@ class Role:
     """A kind of process. What is not named here, a process of this role does not hold.
 
     `entry` is the module of `processes` that fills it; `root` whether it keeps its rights;
-    `listens` which listening sockets, `secrets` which memfds, `files` which files it keeps.
+    `listens` which listening sockets, `secrets` which memfds, `files` which files it keeps;
+    `policy` whether it "reads" the policy in force or "writes" it.
     """
 
     name: str
@@ -49,21 +53,23 @@ class Role:
     listens: str = ""
     secrets: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    policy: str = ""
 
 
 # The writer is the first and the last: whatever the others have to say at their end is written.
 ROLES: Final = (
     Role("writer", "writer", 1, root=False, files=("journal", "places", "stderr")),
-    Role("monitor", "monitor", 1, root=True, secrets=("identity",)),
+    Role("monitor", "monitor", 1, root=True, secrets=("identity",), policy="reads"),
     Role("observer", "worker", 1, root=True),
-    Role("worker", "worker", 2, root=True),
-    Role("ssh", "ssh", 1, root=False),
-    Role("datagram", "datagram", 1, root=False, listens="udp"),
-    Role("stream", "stream", 2, root=False, listens="tcp", secrets=("tls",)),
+    Role("worker", "worker", 2, root=True, policy="writes"),
+    Role("ssh", "ssh", 1, root=False, policy="reads"),
+    Role("datagram", "datagram", 1, root=False, listens="udp", policy="reads"),
+    Role("stream", "stream", 2, root=False, listens="tcp", secrets=("tls",), policy="reads"),
     Role("spare", "spare", 2, root=True),
 )
 
 SUPERVISOR: Final = "supervisor"
+SPARE: Final = "spare"
 
 Row = tuple[tuple[str, ...], tuple[str, ...], tuple[type[Message], ...]]
 
@@ -71,9 +77,11 @@ MESSAGES: Final[tuple[Row, ...]] = (
     (("stream", "ssh", "datagram"), ("monitor",), (Ask, Cancel, More)),
     (("monitor",), ("stream", "ssh", "datagram"), (Answer,)),
     (("monitor",), ("stream", "ssh"), (Fresh,)),
+    (("monitor",), ("stream", "ssh", "datagram"), (Reloaded,)),
+    ((SUPERVISOR,), ("monitor",), (Reload,)),
     (("stream",), ("ssh",), (Handover,)),
     (("ssh",), ("monitor",), (Login, Logout, Sign)),
-    (("monitor",), ("ssh",), (Session, Signed)),
+    (("monitor",), ("ssh",), (Session, Signed, Regraded)),
     (("monitor",), ("observer", "worker"), (Run, Cancel, More)),
     (("observer", "worker"), ("monitor",), (Output,)),
     (("monitor", SUPERVISOR), ("writer",), (Write,)),

@@ -168,8 +168,9 @@ NOTES = ("without root: what belongs to other users is out of its reach", "no la
 @pytest.mark.parametrize("port", [903, 9903, 65535])
 @pytest.mark.parametrize("notes", [(), NOTES[:1], NOTES])
 def test_what_a_newcomer_reads(port: int, notes: tuple[str, ...]) -> None:
-    text = demo.welcome(port, notes, "panicdoor")
+    text = demo.welcome(port, notes, "panicdoor", Path("/tmp/panicdoor-demo-abcdefgh"))
     for line in (
+        "  ssh -F /tmp/panicdoor-demo-abcdefgh/ssh_config demo triage  ",
         f"  nc 127.0.0.1 {port}  ",
         f"  telnet 127.0.0.1 {port}  ",
         f"  http://127.0.0.1:{port}/  ",
@@ -184,9 +185,9 @@ def test_what_a_newcomer_reads(port: int, notes: tuple[str, ...]) -> None:
 
 
 def test_how_it_was_started_is_in_the_line_to_copy() -> None:
-    assert "  .venv/bin/panicdoor ask 127.0.0.1:9903  " in demo.welcome(
-        9903, (), ".venv/bin/panicdoor"
-    )
+    text = demo.welcome(9903, (), ".venv/bin/panicdoor", Path("/tmp/a b"))
+    assert "  .venv/bin/panicdoor ask 127.0.0.1:9903  " in text
+    assert "  ssh -F '/tmp/a b/ssh_config' demo triage  " in text
 
 
 def test_what_the_door_says_it_cannot_do_reaches_the_newcomer(

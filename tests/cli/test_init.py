@@ -183,6 +183,22 @@ def test_it_says_what_to_do_next(
 
 
 @pytest.mark.parametrize(
+    ("listen", "line"),
+    [
+        ("192.0.2.10:903", "ssh -p 903 alice@192.0.2.10 triage"),
+        ("[2001:db8::10]:9903", "ssh -p 9903 alice@2001:db8::10 triage"),
+        ("0.0.0.0:903", "ssh -p 903 alice@HOST triage"),
+    ],
+)
+def test_a_signer_is_told_how_to_come_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listen: str, line: str
+) -> None:
+    signer = f"alice={key(tmp_path, 'alice')}"
+    run(tmp_path / "door", "--name", "web1", "--listen", listen, "--signer", signer)
+    assert capsys.readouterr().out.endswith(f"\n  {line}\n")
+
+
+@pytest.mark.parametrize(
     ("argv0", "path", "line"),
     [
         ("{bin}/panicdoor", "{bin}", "panicdoor"),

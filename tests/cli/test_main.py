@@ -51,8 +51,8 @@ def test_help_of_every_subcommand(name: str) -> None:
 
 
 def test_every_subcommand_is_a_file_and_every_file_a_subcommand() -> None:
-    files = {file.stem for file in (ROOT / "src/panicdoor/cli").glob("*.py")}
-    assert files - {"__init__", "main"} == set(program.COMMANDS)
+    files = {file.stem.replace("_", "-") for file in (ROOT / "src/panicdoor/cli").glob("*.py")}
+    assert files - {"--init--", "main"} == set(program.COMMANDS)
 
 
 def test_version() -> None:

@@ -93,10 +93,20 @@ def test_as_a_newcomer(prefix: tuple[str, ...], temporary: Path) -> None:
         assert list(temporary.iterdir()) != []
         made = processes(client)
         assert len(made) > 5
-        lines = [line.strip() for line in re.findall(r"^  (\S.*?)  ", text, re.MULTILINE)]
-        assert len(lines) >= 5
+        lines = [line.strip() for line in re.findall(r"^  (\S.*?)(?:  |\r?$)", text, re.MULTILINE)]
+        assert len(lines) >= 7
         for line in lines:
-            if line.startswith(("nc ", "telnet ")):
+            if line.startswith("ssh ") and line.endswith(" triage"):
+                need("ssh")
+                done = shell(line)
+                assert done.returncode == 0, done.stderr
+                assert b"CLEARED" in done.stdout
+            elif line.startswith("ssh "):
+                with terminal("bash", "-c", line) as console:
+                    console.until("you@demo")
+                    console.type("exit")
+                    console.end()
+            elif line.startswith(("nc ", "telnet ")):
                 need(line.split()[0])
                 greeted(line)
             elif line.startswith("http"):
@@ -137,3 +147,14 @@ def test_two_at_once(prefix: tuple[str, ...], temporary: Path) -> None:
         assert len(list(temporary.iterdir())) == 1
         first.send(b"\x03")
         first.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_it_ends_with_its_terminal(tmp_path: Path, number: signal.Signals) -> None:
+    """A door that stays takes SIGHUP for a wish to have its policy read; a demo has nobody else."""
+    with demo((), tmp_path, free_port()) as client:
+        client.until("Ctrl-C removes everything.")
+        client.process.send_signal(number)
+        client.end()
+        assert client.process.returncode == 0
+    assert list(tmp_path.iterdir()) == []

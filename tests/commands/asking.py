@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from tests.commands.fitting import check
 from tests.documentation.doors import CHALLENGE, NOW, V4, manual
 
 from panicdoor.commands.registry import COMMANDS, Context, Level, Where, call
@@ -35,7 +36,9 @@ def document(line: str) -> Any:
     """Return the answer of `line --json`."""
     text = "".join(parts(f"{line} --json"))
     assert text.count("\n") == 1
-    return json.loads(text)
+    found = json.loads(text)
+    check(line, found)
+    return found
 
 
 def is_an_observer(name: str) -> None:

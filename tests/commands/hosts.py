@@ -110,7 +110,7 @@ def quiet() -> dict[str, object]:
         "processes": processes.Report(
             {"S": 3}, 3, 4, 32768, 1.0, (shown(stat()),), 0, (), 0, {}, {0: 4}, ()
         ),
-        "tasks": sections.Tasks(400, 32768),
+        "tasks": sections.Tasks(400, 32768, 1.0),
         "pressure": pressure.Report(
             {"cpu": psi(), "memory": psi(), "io": psi()},
             kernel_pressure.Load(0.5, 0.5, 0.5, 1, 400),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands.fitting import check
 from tests.documentation.doors import NOW, V4, manual
 
 from panicdoor.commands import disks, network, sockets
@@ -48,7 +49,9 @@ def answer(line: str) -> str:
 
 def document(line: str) -> Any:
     """Return what a command says as JSON."""
-    return json.loads(answer(f"{line} --json"))
+    found = json.loads(answer(f"{line} --json"))
+    check(line, found)
+    return found
 
 
 def check_manual(name: str) -> None:

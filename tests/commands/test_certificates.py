@@ -1,8 +1,10 @@
 """Certificates in folders of our own, beside openssl(1)."""
 
+import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ from typing import Any
 import pytest
 from cryptography import x509 as library
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.commands.fitting import check
 from tests.commands.observed import answer, check_manual, document
+from tests.documentation.doors import V4, WEB1
 from tests.kernel.test_x509 import made
 
 from panicdoor.commands import certificates
+from panicdoor.commands.registry import COMMANDS, Context, call
+from panicdoor.documentation.manual import Manual
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -25,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     places = (str(folder),)
     look = certificates.look
-    monkeypatch.setattr(certificates, "look", lambda: look(places))
+    monkeypatch.setattr(certificates, "look", lambda own: look(own, places))
     return folder
 
 
@@ -124,6 +130,34 @@ def test_one_that_is_not_valid_yet(place: Path) -> None:
     assert document("certificates")["findings"] == [
         f"early is not valid yet ({place}/early.pem); is this host's clock right?"
     ]
+
+
+def own(certificate: bytes) -> tuple[Any, str]:
+    """Return what a door with this certificate says."""
+    door = Manual(replace(WEB1, certificate=certificate), COMMANDS)
+    context = Context(door, V4, "", lambda: "")
+    told = "".join(call(context, ["certificates", "--json"]))
+    return json.loads(told), "".join(call(context, ["certificates"]))
+
+
+def test_the_doors_own(place: Path) -> None:
+    der = made(NOW - timedelta(days=9), NOW - timedelta(days=2), "me\x1b").public_bytes(
+        Encoding.DER
+    )
+    (place / "other.pem").write_bytes(pem(50))
+    told, text = own(der)
+    check("certificates", told)
+    assert told["findings"] == [r"me\x1b ended 2.0 d ago (this door's own)"]
+    assert [one["file"] for one in told["certificates"]] == [None, f"{place}/other.pem"]
+    assert " ENDED  me\\x1b  this door's own\n" in text
+    (place / "copy.der").write_bytes(der)
+    told, _ = own(der)
+    assert [one["file"] for one in told["certificates"]] == [None, f"{place}/other.pem"]
+
+
+def test_one_of_the_door_that_nobody_understands(place: Path) -> None:
+    told, _ = own(b"\x30\x05")
+    assert told["broken"] == ["this door's own: a value of 5 bytes in 0"]
 
 
 @pytest.mark.parametrize(("name", "most"), [("FILES_MAX", 2), ("ENTRIES_MAX", 2)])

@@ -94,9 +94,9 @@ def test_each_file_is_named_before_it_is_read(host: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(recent.Walk, "newer", hangs)
     said: list[object] = []
     with pytest.raises(InterruptedError):
-        said.extend(changes.look(24))
+        said.extend(changes.look(86400))
     steps: list[object] = []
-    for step in changes.look(24):
+    for step in changes.look(86400):
         steps.append(step)
         if step == changes.ETC:
             break
@@ -133,7 +133,13 @@ def test_many_fit(host: Path) -> None:
     assert "not all were looked at" in text
 
 
-@pytest.mark.parametrize("hours", ["0", "99999"])
-def test_hours_that_cannot_be(hours: str) -> None:
-    with pytest.raises(CommandError, match="HOURS is from 1 to 8784"):
-        parts(f"changes {hours}")
+def test_how_far_to_look_back(host: Path) -> None:
+    now = int(time.time())
+    boots = b"".join(entry(*BOOT, now - ago) for ago in (3 * 86400, 7200, 60))
+    (host / "wtmp").write_bytes(boots)
+    assert len(document("changes --since 90s")["boots"]) == 1
+    assert len(document("changes --since 3h")["boots"]) == 2
+    assert len(document("changes")["boots"]) == 2
+    assert len(document("changes --since 4d")["boots"]) == 3
+    with pytest.raises(CommandError, match="--since is a time such as 90s, 15m, 6h or 2d, not"):
+        parts("changes --since 0h")

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.places import extra_commands
 
 from panicdoor.commands.completion import complete
 from panicdoor.commands.registry import COMMANDS
@@ -15,7 +16,10 @@ SOME = {name: COMMANDS[name] for name in ("help", "doc", "about", "ping", "chall
     [
         ("p", "ping ", ()),
         ("h", "help ", ()),
-        ("help p", "help ping ", ()),
+        ("help p", "help p", ("ping", "public")),
+        ("help pi", "help ping ", ()),
+        ("help pu", "help public ", ()),
+        ("order p", "order ping ", ()),
         ("order  ab", "order  about ", ()),
         ("about -", "about --json ", ()),
         ("about --json -", "about --json -", ()),
@@ -38,6 +42,24 @@ def test_what_is_possible() -> None:
     two = {"service": SOME["ping"], "services": SOME["ping"], "sockets": SOME["ping"]}
     assert complete("s", 1, two) == ("s", 1, ("service", "services", "sockets"))
     assert complete("se", 2, two) == ("service", 7, ("service", "services"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "line", "choices"),
+    [
+        ("ordered -", "ordered --", ("--by", "--past", "--watch")),
+        ("ordered --b", "ordered --by ", ()),
+        ("ordered --by ", "ordered --by ", ("cpu", "memory")),
+        ("ordered --by m", "ordered --by memory ", ()),
+        ("ordered --by cpu --b", "ordered --by cpu --b", ()),
+        ("ordered --past ", "ordered --past ", ()),
+        ("ordered --watch --p", "ordered --watch --past ", ()),
+    ],
+)
+def test_options_and_their_values(typed: str, line: str, choices: tuple[str, ...]) -> None:
+    with extra_commands():
+        done = complete(typed, len(typed), COMMANDS)
+    assert (done.line, done.choices) == (line, choices)
 
 
 def test_in_the_middle_of_a_line() -> None:

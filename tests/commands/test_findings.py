@@ -38,7 +38,7 @@ def test_worst_first_then_by_area() -> None:
     verdict = judge(
         {},
         {},
-        [
+        rules=[
             a_rule("a", "CLOCK", Finding(WARN, "clock")),
             a_rule("b", "MEMORY", Finding(WARN, "memory")),
             a_rule("c", "KERNEL", Finding(BROKEN, "kernel")),
@@ -55,7 +55,7 @@ def test_a_cause_stands_before_what_it_explains_and_is_as_bad() -> None:
     verdict = judge(
         {},
         {},
-        [
+        rules=[
             a_rule("login", "LOGIN", Finding(BROKEN, "no banner", causes=("nothing", "low"))),
             a_rule("low", "MEMORY", Finding(WARN, "memory low", causes=("leak",))),
             a_rule("leak", "KERNEL", Finding(WARN, "leak")),
@@ -70,7 +70,7 @@ def test_causes_by_area_and_by_key() -> None:
     verdict = judge(
         {},
         {},
-        [
+        rules=[
             a_rule("a", "CPU", Finding(WARN, "by area", causes=("MEMORY",))),
             a_rule("b", "MEMORY", Finding(WARN, "memory")),
             a_rule("c", "DISK", Finding(WARN, "by key", causes=("deleted 8:1",))),
@@ -87,7 +87,7 @@ def test_nothing_explains_itself() -> None:
     verdict = judge(
         {},
         {},
-        [
+        rules=[
             a_rule("a", "CPU", Finding(WARN, "a", causes=("a", "CPU", "b"))),
             a_rule("b", "DISK", Finding(WARN, "b", causes=("c",))),
             a_rule("c", "FILES", Finding(WARN, "c", causes=("a",))),
@@ -106,7 +106,7 @@ def test_any_graph_ends(graph: list[tuple[Severity, list[str]]]) -> None:
         a_rule(name, "DISK", Finding(severity, name, causes=tuple(causes)))
         for name, (severity, causes) in zip(NAMES, graph, strict=False)
     ]
-    verdict = judge({}, {}, rules)
+    verdict = judge({}, {}, rules=rules)
     assert len(verdict.findings) == len(rules)
     assert all((judged.because or 0) < judged.number for judged in verdict.findings)
     severities = [judged.severity for judged in verdict.findings]
@@ -121,9 +121,16 @@ def test_what_is_cleared_and_what_is_unknown() -> None:
         a_rule("d", "LOGIN", Finding(WARN, "x")),
         a_rule("e", "CLOCK", needs=("nobody looks",)),
     ]
-    verdict = judge({"memory": ()}, {"room": "no answer in 0.3 s"}, rules)
+    verdict = judge({"memory": ()}, {"room": "no answer in 0.3 s"}, rules=rules)
     assert verdict.cleared == ("memory",)
     assert dict(verdict.unknown) == {"disk": "no answer in 0.3 s", "clock": "not looked at"}
+
+
+def test_what_was_seen_in_part_is_not_cleared() -> None:
+    rules = [a_rule("a", "DISK", needs=("held",)), a_rule("b", "FILES", Finding(WARN, "x"))]
+    verdict = judge({"held": ()}, {}, {"held": "too many"}, rules)
+    assert (verdict.cleared, verdict.unknown) == ((), (("disk", "too many"),))
+    assert order(verdict) == [("x", None)]
 
 
 def test_a_wrong_rule_hides_nothing() -> None:
@@ -132,7 +139,7 @@ def test_a_wrong_rule_hides_nothing() -> None:
         raise ZeroDivisionError
 
     bad = Rule("bad", "CPU", "", "", (), (), find)
-    verdict = judge({}, {}, [bad, a_rule("a", "DISK", Finding(WARN, "disk"))])
+    verdict = judge({}, {}, rules=[bad, a_rule("a", "DISK", Finding(WARN, "disk"))])
     assert order(verdict) == [("disk", None)]
     assert verdict.unknown == (("cpu", "the rule bad has a bug: ZeroDivisionError"),)
 
@@ -146,8 +153,8 @@ def test_parameters_are_what_a_rule_needs(monkeypatch: pytest.MonkeyPatch) -> No
         yield Finding(WARN, f"{memory} {clock}")
 
     assert (made[0].needs, made[0].takes) == (("memory",), ("clock",))
-    assert order(judge({"memory": "m"}, {}, made)) == [("m none", None)]
-    assert order(judge({"memory": "m", "clock": "c"}, {}, made)) == [("m c", None)]
+    assert order(judge({"memory": "m"}, {}, rules=made)) == [("m none", None)]
+    assert order(judge({"memory": "m", "clock": "c"}, {}, rules=made)) == [("m c", None)]
     with pytest.raises(TypeError, match="SINK is no area"):
         rule("SINK", normal="", source="")(both)
 

@@ -1,9 +1,11 @@
 """The command kernel: what the kernel complained of, and whose fault a crash is."""
 
 import json
+import math
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import pytest
 from tests.commands.asking import document, is_an_observer, screen
@@ -127,3 +129,72 @@ def test_messages_that_cannot_be_read(
     monkeypatch.setattr(kmsg, "records", records)
     with pytest.raises(CommandError, match=said):
         screen("kernel")
+
+
+def lines(found: Generator[str, None, str]) -> tuple[str, str]:
+    """Return what is said, and what is to be given back the next time."""
+    said = ""
+    while True:
+        try:
+            said += next(found)
+        except StopIteration as end:
+            return said, str(end.value)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
+    """What the kernel has said, to be added to."""
+    messages: list[tuple[float, str]] = []
+
+    def records(wanted: Callable[[Record], bool], most: int) -> Log:
+        found = [record for record in log(*messages).records if wanted(record)]
+        return Log(tuple(found[-most:]), 0, True)
+
+    monkeypatch.setattr(kmsg, "records", records)
+    return messages
+
+
+def test_what_is_followed_is_told_once(said: list[tuple[float, str]]) -> None:
+    said += [(9000, HUNG)] * 12 + [(8000, "usb 1-1: new device")]
+    first, cursor = lines(kernel._follow("", math.inf, False))
+    assert first.count("\n") == kernel.LINES_SHOWN
+    assert re.fullmatch(rf"[0-9]{{4}}-[-0-9: ]+ UTC  {HUNG}", first.split("\n")[0])
+    assert lines(kernel._follow(cursor, math.inf, False)) == ("", cursor)
+    said += [(2, OOM), (1, BAD)]
+    new, after = lines(kernel._follow(cursor, math.inf, False))
+    assert [line.partition("UTC  ")[2][:10] for line in new.split("\n")] == [
+        OOM[:10], BAD[:10], "",
+    ]  # fmt: skip
+    assert lines(kernel._follow(after, math.inf, False)) == ("", after)
+
+
+def test_what_is_followed_where_nothing_was_said(said: list[tuple[float, str]]) -> None:
+    nothing, cursor = lines(kernel._follow("", math.inf, False))
+    assert nothing == ""
+    said += [(1, BAD)] * 20
+    text, _ = lines(kernel._follow(cursor, math.inf, False))
+    assert text.count("\n") == 20
+
+
+def test_a_flood_that_is_followed_is_bounded_and_said(said: list[tuple[float, str]]) -> None:
+    said += [(1, BAD)] * 300
+    text, _ = lines(kernel._follow("0", math.inf, False))
+    assert text.count("\n") == kernel.LINES_MAX + 1
+    assert text.endswith("(99 more messages, older than these, left out)\n")
+
+
+def test_what_is_followed_as_json_is_an_object_a_line(said: list[tuple[float, str]]) -> None:
+    said += [(7000, BAD), (2, OOM), (1, BAD)]
+    text, _ = lines(kernel._follow("", 60, True))
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [message["class"] for message in found] == ["out of memory", "filesystem error"]
+
+
+def test_messages_of_some_time_only(said: list[tuple[float, str]]) -> None:
+    said += [(9000, HUNG), (7000, BAD), (20, OOM)]
+    assert [m["class"] for m in document("kernel --since 2h")["messages"]] == [
+        "out of memory", "filesystem error",
+    ]  # fmt: skip
+    assert len(document("kernel --since 30s")["messages"]) == 1
+    assert len(document("kernel")["messages"]) == 3
+    assert "hung task" not in screen("kernel --since 2h")

@@ -1,6 +1,7 @@
 """The command processes: real ones, stuck ones, dead ones, and names meant to deceive."""
 
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.kernel.test_tasks import child
 
 from panicdoor.commands import processes
 from panicdoor.commands.processes import Process, Report, look, wrong
+from panicdoor.commands.registry import COMMANDS
 from panicdoor.errors import CommandError
 from panicdoor.kernel import cgroups, tasks
 
@@ -25,7 +27,7 @@ def test_it_only_looks() -> None:
 def test_the_screen_fits() -> None:
     text = screen("processes")
     assert text.count("\n") <= 24
-    assert " PID   PPID" in text or "PID  PPID" in text
+    assert re.search(r"^ *PID  USER +S  THR  +CPU  +RSS  +AGE  NAME", text, re.MULTILINE)
 
 
 def test_numbers_agree_with_the_kernel() -> None:
@@ -72,59 +74,6 @@ def test_hostile_names_are_harmless_and_can_be_asked_for(name: bytes) -> None:
         assert f"asking {pid} ({said['name']}) ...\n" in text
 
 
-def test_one_by_pid() -> None:
-    with child(b"x) R 1\n(") as pid:
-        found = parts(f"processes {pid}")
-        text = "".join(found)
-        assert text.startswith(f"{pid} (x) R 1\\x0a()\n")
-        assert "state     S, waits in " in text
-        assert f"parent    {os.getpid()} (" in text
-        assert f"({os.getuid()})\n" in text
-        said = document(f"processes {pid}")
-        assert (said["pid"], said["state"], said["status"]["uid"]) == (pid, "S", os.getuid())
-        assert "command" not in said["facts"]
-
-
-def test_what_may_wait_comes_last_and_says_whom_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def hang(pid: int) -> str | None:
-        asked.append(pid)
-        raise InterruptedError  # where a real one would not come back
-
-    monkeypatch.setattr(tasks, "command_line", hang)
-    with child() as pid:
-        said = iter(processes.processes(None, str(pid)))  # type: ignore[arg-type]
-        text = ""
-        while not asked:
-            try:
-                text += next(said)
-            except InterruptedError:
-                break
-        assert asked == [pid]
-        assert text.endswith(f"asking {pid} (sleeper) ...\n")
-        assert "memory" in text
-
-
-def test_stuck_ones_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    calm = STUCK._replace(pid=2, state="S", name="calm")
-    thread = STUCK._replace(pid=3, state="S", kernel=True)
-    text = "".join(processes._commands([STUCK, thread, calm]))
-    assert text.index("asking 2 (calm)") < text.index(f"asking {STUCK.pid} (nfsd\\x1b[2J)")
-    assert "asking 3" not in text
-
-
-def test_command_lines_are_bounded_and_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "command_line", lambda pid: "\x1b" * tasks.COMMAND_MAX)
-    monkeypatch.setattr(tasks, "program", lambda pid: "/bin/\n")
-    calm = STUCK._replace(state="S")
-    found = list(processes._commands([calm] * 25))
-    assert all(len(part) <= 3072 and part.isascii() for part in found)
-    assert "".join(found).count("asking") == processes.COMMANDS_MAX
-    assert "".join(found).endswith("(15 more command lines left out)\n")
-    assert "program   /bin/\\x0a\n" in "".join(found)
-
-
 @pytest.mark.parametrize(
     ("which", "said"),
     [
@@ -139,20 +88,23 @@ def test_who_is_not_there(which: str, said: str) -> None:
         parts(f"processes {which}")
 
 
+def test_one_look_knows_who_is_there_and_not_who_is_busy() -> None:
+    report, before = processes.once(9999)
+    assert {one.cpu for one in report.shown} == {0.0}
+    assert (report.forks, report.stuck_count, report.uncollected) == (0.0, 0, {})
+    assert os.getppid() in {one.stat.pid for one in report.shown}
+    assert os.getpid() in before.processes
+    assert report.processes == len(before.processes) == sum(report.states.values())
+    largest = max(report.shown, key=lambda one: one.stat.rss)
+    assert report.shown[0].stat.rss == largest.stat.rss
+
+
 def test_the_second_look_waits_only_for_what_is_left() -> None:
-    before = processes.begin()
+    _, before = processes.once()
     time.sleep(processes.INTERVAL_S)
     began = time.monotonic()
     assert look(before).processes > 1
     assert time.monotonic() - began < processes.INTERVAL_S
-
-
-def test_one_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [STUCK, None]
-    monkeypatch.setattr(tasks, "stat", lambda pid: found.pop(0))
-    monkeypatch.setattr(processes, "INTERVAL_S", 0)
-    with pytest.raises(CommandError, match="has just ended"):
-        list(processes._one(STUCK.pid, json=False))
 
 
 def test_nothing_is_wrong_on_a_quiet_host() -> None:
@@ -217,6 +169,13 @@ def test_a_process_that_is_really_stuck(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
 
 
+def test_all_states_at_once_are_wrapped() -> None:
+    states = dict.fromkeys("SDIRZTtX\x1b", 10000)
+    lines = "".join(processes._lines(replace(QUIET, states=states))).split("\n")
+    assert "by state: 10000 S, 10000 D, " in lines[2]
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_few_dead_ones_are_told_but_no_finding() -> None:
     pids = []
     for _ in range(3):
@@ -260,5 +219,21 @@ def test_the_worst_come_first_and_the_rest_is_counted(monkeypatch: pytest.Monkey
     assert order == sorted(order, reverse=True)
     rows = tuple(Process(STUCK._replace(pid=n), 0.0, True) for n in range(20))
     text = "".join(processes._lines(replace(QUIET, shown=rows, more=100)))
-    assert "WAITS IN" in text
+    assert "  WAITS IN\n" in text
     assert "(105 more processes left out)\n" in text
+
+
+def test_what_comes_first_is_what_was_asked_for() -> None:
+    for by, value in (("memory", "rss"), ("threads", "threads")):
+        shown = [p.stat for p in look(by=by).shown if not p.stuck]
+        assert [getattr(stat, value) for stat in shown] == sorted(
+            (getattr(stat, value) for stat in shown), reverse=True
+        )
+    assert document("processes --by memory")["processes"]
+    with pytest.raises(CommandError, match="--by is cpu or memory or threads, not 'name'"):
+        document("processes --by name")
+
+
+def test_every_order_that_is_offered_is_there() -> None:
+    (by,) = [a for a in COMMANDS["processes"].arguments if a.name == "by"]
+    assert by.choices == tuple(processes._ORDERS)

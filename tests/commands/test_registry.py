@@ -1,6 +1,7 @@
 """The registry: signatures and docstrings in, commands out, and words bound to arguments."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from panicdoor.commands.registry import (
     Example,
     Here,
     Level,
+    Seconds,
     Where,
     command,
     find,
@@ -54,7 +56,7 @@ def thaw_out(
     yield unit
 
 
-def made(**options: bool) -> Command:
+def made(**options: Any) -> Command:
     command(level=Level.RECOVER, where=Where.WORKER, undo="freeze", **options)(thaw_out)
     return registry.COMMANDS["thaw-out"]
 
@@ -156,6 +158,38 @@ def test_what_stops_the_import() -> None:
         """
         yield ""
 
+    def nameless_value(context: Context, *, by: str = "") -> Iterator[str]:
+        """Do it.
+
+        Arguments:
+            by: what comes first
+        """
+        yield by
+
+    def valued_word(context: Context, unit: str) -> Iterator[str]:
+        """Do it.
+
+        Arguments:
+            unit NAME: a unit
+        """
+        yield unit
+
+    def valued_flag(context: Context, *, force: bool = False) -> Iterator[str]:
+        """Do it.
+
+        Arguments:
+            force NOW: ask nobody
+        """
+        yield ""
+
+    def required_option(context: Context, *, by: str) -> Iterator[str]:
+        """Do it.
+
+        Arguments:
+            by WHAT: what comes first
+        """
+        yield by
+
     def silent(context: Context) -> Iterator[str]:
         yield ""
 
@@ -185,10 +219,14 @@ def test_what_stops_the_import() -> None:
     for function, sentence in (
         (undescribed, "nothing is said about unit"),
         (unknown, "there is no argument ghost"),
-        (untyped, "must be annotated"),
+        (untyped, "must be a str, int, bool or Seconds"),
         (positional_flag, "a flag is a keyword-only bool"),
         (silent, "one sentence"),
         (long, "one sentence"),
+        (nameless_value, "`by VALUE: what it is` is for options only"),
+        (valued_word, "is for options only"),
+        (valued_flag, "is for options only"),
+        (required_option, "an option can be left out"),
         (others_example, "is another's"),
     ):
         with pytest.raises(TypeError, match=sentence):
@@ -199,6 +237,92 @@ def test_what_stops_the_import() -> None:
     made()
     with pytest.raises(TypeError, match="there is one already"):
         made()
+
+
+def sort_out(
+    context: Context,
+    unit: str = "",
+    *,
+    since: Seconds = Seconds(3600),  # noqa: B008 - a test's own
+    by: str = "cpu",
+    most_rows: int = 5,
+    force: bool = False,
+) -> Iterator[str]:
+    """Sort units.
+
+    Arguments:
+        unit: the unit to sort
+        since AGO: how far to look back
+        by cpu|memory: what comes first
+        most_rows COUNT: how many
+        force: ask nobody
+
+    Examples:
+        > sort-out --by memory x --since 2h
+        sorted
+    """
+    yield unit
+
+
+def sorter(level: Level = Level.RECOVER) -> Command:
+    command(level=level, where=Where.WORKER)(sort_out)
+    return registry.COMMANDS["sort-out"]
+
+
+def test_options_with_values() -> None:
+    found = sorter()
+    usage = "sort-out [UNIT] [--since AGO] [--by cpu|memory] [--most-rows COUNT] [--force]"
+    assert (found.usage, found.brief) == (usage, "sort-out [UNIT]")
+    by = found.arguments[2]
+    assert (by.name, by.kind, by.option, by.value, by.default) == (
+        "by", "str", True, "cpu|memory", "cpu",
+    )  # fmt: skip
+    assert (by.choices, found.arguments[1].choices) == (("cpu", "memory"), ())
+    assert found.bind(()) == Bound(("",), {})
+    assert found.bind(("--since", "90s", "x", "--most-rows=7", "--force", "--by", "memory")) == (
+        ("x",),
+        {"since": 90, "most_rows": 7, "force": True, "by": "memory"},
+    )
+    assert found.bind(("--since=2d",)).options == {"since": 2 * 86400}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--since",), "AGO is missing after --since; usage: sort-out"),
+        (("--since", "--force"), "AGO is missing after --since"),
+        (("--since", "-1h"), "AGO is missing after --since"),
+        (("--since=",), "--since is a time such as 90s, 15m, 6h or 2d, not ''"),
+        (("--since", "2"), "--since is a time such as 90s, 15m, 6h or 2d, not '2'"),
+        (("--since", "1h", "--since=2h"), "--since is there twice"),
+        (("--by", "name"), "--by is cpu or memory, not 'name'"),
+        (("--most-rows", "many"), "--most-rows is a number, not 'many'"),
+        (("--force=yes",), "sort-out knows no '--force=yes'"),
+        (("--until", "2h"), "sort-out knows no '--until'"),
+    ],
+)
+def test_values_that_do_not_fit(words: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        sorter().bind(words)
+    assert sentence in str(raised.value)
+
+
+def test_what_looks_from_a_process_of_its_own_can_be_watched() -> None:
+    found = sorter(Level.OBSERVE)
+    assert found.usage.endswith(" [--force] [--watch]")
+    assert found.bind(("--watch",)).options == {"watch": True}
+    registry.COMMANDS.clear()
+    assert "--watch" not in sorter(Level.PUBLIC).usage
+
+
+def test_the_nearest_command_is_named() -> None:
+    sorter()
+    made()
+    for typed, near in (("sort", "sort-out"), ("thaw", "thaw-out"), ("thr", ""), ("t", "")):
+        with pytest.raises(CommandError) as raised:
+            find((typed,))
+        hint = f"did you mean {near}? " if near else ""
+        assert str(raised.value) == f"no command '{typed}'; {hint}type: help"
 
 
 def test_find() -> None:

@@ -1,5 +1,6 @@
 """Rules about memory, tasks and processors: each just below its threshold, and just above."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -100,12 +101,14 @@ def test_the_host(name: str, below: dict[str, float], above: dict[str, float]) -
 @pytest.mark.parametrize(("used", "severity"), [(79, None), (80, WARN), (95, CRITICAL)])
 def test_tasks_full(used: int, severity: Severity | None) -> None:
     running = processes(users={0: 10, 4_000_000_000: 70})
-    said = found("tasks_full", tasks=Tasks(used, 100), processes=running)
+    said = found("tasks_full", tasks=Tasks(used, 100, 1.0), processes=running)
     assert [one.severity for one in said] == ([] if severity is None else [severity])
     if said:
-        assert said[0].text.endswith("; 70 are of 4000000000")
-    assert len(found("tasks_full", tasks=Tasks(used, 100), missing=("processes",))) == len(said)
-    assert found("tasks_full", tasks=Tasks(used, 0)) == []
+        assert said[0].text.endswith("; 70 tasks are of 4000000000")
+    assert len(found("tasks_full", tasks=Tasks(used, 100, 1.0), missing=("processes",))) == len(
+        said
+    )
+    assert found("tasks_full", tasks=Tasks(used, 0, 1.0)) == []
 
 
 @pytest.mark.parametrize(("used", "severity"), [(80, WARN), (99, WARN), (100, BROKEN)])
@@ -132,7 +135,7 @@ def test_uncollected() -> None:
 
 @pytest.mark.parametrize(("forks", "count"), [(500.0, 0), (501.0, 1)])
 def test_forks_many(forks: float, count: int) -> None:
-    assert len(found("forks_many", processes=processes(forks=forks))) == count
+    assert len(found("forks_many", tasks=Tasks(400, 32768, forks))) == count
 
 
 @pytest.mark.parametrize(("share", "count"), [(30.0, 0), (30.1, 1)])
@@ -142,6 +145,15 @@ def test_cpu_waits(share: float, count: int) -> None:
     assert len(said) == count
     if said:
         assert said[0].text.endswith(f"{HOSTILE} (pid 7) takes 395 %")
+
+
+def test_who_waits_for_a_processor_is_told_of_no_process_of_this_door() -> None:
+    ours = shown(stat(7)._replace(parent=os.getppid()), 395.0)
+    busy = processes(shown=(ours, shown(stat(8, HOSTILE), 5.0)))
+    (said,) = found("cpu_waits", pressure=pressure("cpu", 50.0), processes=busy)
+    assert said.text.endswith(f"{HOSTILE} (pid 8) takes 5.0 %")
+    (said,) = found("cpu_waits", pressure=pressure("cpu", 50.0), processes=processes(shown=(ours,)))
+    assert said.text.endswith("of the last 10 s")
 
 
 @pytest.mark.parametrize(("load", "count"), [(8.0, 0), (8.1, 1)])

@@ -7,14 +7,15 @@ from socket import AF_INET
 from typing import Any
 
 import pytest
-from tests.commands.hosts import HOSTILE, found, limits, psi, quiet
+from tests.commands.hosts import HOSTILE, asked, found, limit, limits, psi, quiet
 
-from panicdoor.commands import certificates, kernel, listeners, services, sockets
+from panicdoor.commands import certificates, kernel, listeners, sections, services, sockets
 from panicdoor.commands.certificates import Dated
-from panicdoor.commands.findings import RULES, Severity, judge
+from panicdoor.commands.findings import AREAS, RULES, Severity, judge
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.login_stages import Stage, State
-from panicdoor.commands.rules_services import BEHIND, STARVES
+from panicdoor.commands.rules_disks import NO_ROOM
+from panicdoor.commands.rules_services import ABOUT, BEHIND, LACKED, STAGES, STARVES
 from panicdoor.kernel import complaints, inet, kmsg
 from panicdoor.kernel.systemd import Unit
 from panicdoor.kernel.x509 import Certificate
@@ -64,12 +65,23 @@ def test_messages_are_explained_by_what_they_are_about() -> None:
     assert {one.severity for one in verdict.findings} == {BROKEN}
 
 
+def test_what_the_kernel_speaks_of_is_not_cleared() -> None:
+    killed = log("Memory cgroup out of memory: Killed process 5 (x)")
+    verdict = judge({**quiet(), "kernel": killed}, {})
+    assert "memory" not in verdict.cleared
+    assert "disk" in verdict.cleared
+    assert set(ABOUT) <= {one.name for one in complaints.COMPLAINTS}
+    assert set(ABOUT.values()) <= set(AREAS)
+
+
 def test_causes_are_rules_or_classes_that_there_are() -> None:
     classes = {one.name for one in complaints.COMPLAINTS}
     names = {one.name for one in RULES} | {f"kernel {name}" for name in classes}
     assert set(BEHIND) <= classes
     assert {name for causes in BEHIND.values() for name in causes} <= names
     assert set(STARVES) <= names
+    causes = {name for causes in STAGES.values() for name in causes} | set(LACKED)
+    assert {name for name in causes if not name.startswith("unit ")} - {NO_ROOM} <= names
 
 
 @pytest.mark.parametrize(("times", "count"), [(9, 0), (10, 1)])
@@ -148,6 +160,71 @@ def test_a_login_that_starves_is_explained() -> None:
         ("memory_stalled", None),
         ("login_fails", 1),
     ]
+
+
+def chain(**changed: object) -> list[tuple[str, int | None]]:
+    """Return the rules that find something on a host that is else quiet, each with its cause."""
+    verdict = judge({**quiet(), **changed}, {})
+    return [(one.rule.name, one.because) for one in verdict.findings]
+
+
+def failed(name: str) -> services.Report:
+    return services.Report((Unit(name, "", "loaded", "failed", "failed"),))
+
+
+def no_login(stage: str) -> Login:
+    return Login((Stage(stage, State.WRONG, "x"),))
+
+
+def test_a_full_disk_ends_a_service_and_that_the_logins() -> None:
+    full = sections.Room((asked("/var", percent=100),), ())
+    assert chain(room=full, services=failed("ssh.service"), login=no_login("listener")) == [
+        ("file_system_full", None), ("unit_failed", 1), ("login_fails", 2),
+    ]  # fmt: skip
+    # Of what is nearly full nothing fails yet.
+    assert chain(
+        room=sections.Room((asked("/var", percent=95),), ()), services=failed("a.service")
+    ) == [("file_system_full", None), ("unit_failed", None)]
+
+
+def test_a_service_ends_for_lack_of_inodes() -> None:
+    gone = sections.Room((asked("/var", inodes=100),), ())
+    assert chain(room=gone, services=failed("a.service")) == [
+        ("inodes_gone", None), ("unit_failed", 1),
+    ]  # fmt: skip
+
+
+def test_memory_ends_a_process_and_that_a_service() -> None:
+    report: Any = quiet()["memory"]
+    low = replace(report, memory=report.memory._replace(available=1))
+    killed = log("Out of memory: Killed process 5 (x) total-vm:1kB")
+    assert chain(memory=low, kernel=killed, services=failed("a.service")) == [
+        ("memory_low", None), ("kernel_says", 1), ("unit_failed", 2),
+    ]  # fmt: skip
+
+
+def test_a_group_that_is_a_units_explains_only_that_unit() -> None:
+    group = sections.Group(limit(100, 100, hits=1, name="a.service"), 99)
+    assert chain(groups=(group,), services=failed("a.service")) == [
+        ("group_memory", None), ("unit_failed", 1),
+    ]  # fmt: skip
+    assert chain(groups=(group,), services=failed("b.service"))[1] == ("unit_failed", None)
+
+
+def test_a_limit_of_tasks_refuses_forks_and_so_logins() -> None:
+    report: Any = quiet()["processes"]
+    full = replace(report, groups=(limit(100, 100, hits=3, name="ssh.service"),))
+    refused = log("cgroup: fork rejected by pids controller in /a.slice/ssh.service")
+    assert chain(processes=full, kernel=refused, login=no_login("tasks")) == [
+        ("group_tasks", None), ("login_fails", 1), ("kernel_says", 1),
+    ]  # fmt: skip
+
+
+def test_a_full_table_of_connections_explains_that_they_are_dropped() -> None:
+    dropped = log("nf_conntrack: nf_conntrack: table full, dropping packet")
+    assert chain(sockets=limits(conntrack=100), kernel=dropped) == [
+        ("conntrack", None), ("kernel_says", 1),
+    ]  # fmt: skip
 
 
 def test_systemd_silent() -> None:

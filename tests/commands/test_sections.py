@@ -1,6 +1,7 @@
 """The sections, on this host as it is, and on hosts that hide something."""
 
 import os
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -11,18 +12,38 @@ import pytest
 from tests.commands.hosts import asked, disk, mount, psi, quiet
 from tests.commands.test_rules_services import log
 
-from panicdoor.commands import certificates, disks, login, memory, processes, sections, services
+from panicdoor.commands import (
+    certificates,
+    disks,
+    login,
+    memory,
+    processes,
+    sections,
+    services,
+    snapshot,
+)
 from panicdoor.commands.sections import Held, Room, Tasks, disks_answer, soft_limit
-from panicdoor.commands.snapshot import SECTIONS, Snapshot, look
+from panicdoor.commands.snapshot import SECTIONS, WAIT_S, Kept, Snapshot, look
 from panicdoor.errors import CommandError
-from panicdoor.kernel import cgroups, deleted, meminfo
+from panicdoor.kernel import cgroups, counters, deleted, kmsg, meminfo, rtnetlink
 from panicdoor.kernel import mounts as mount_table
+from panicdoor.kernel import pressure as kernel_pressure
 from panicdoor.kernel.descriptors import Link
+
+
+def quiet_processes() -> processes.Report:
+    report: Any = quiet()["processes"]
+    assert isinstance(report, processes.Report)
+    return report
 
 
 def run(name: str, **reports: object) -> Any:
     """Run one section to its end."""
-    half = SECTIONS[name][0](Snapshot(dict(reports)))
+    return finish(Snapshot(dict(reports)), name)
+
+
+def finish(seen: Snapshot, name: str) -> Any:
+    half = SECTIONS[name][0](seen)
     for _ in range(2):
         try:
             next(half)
@@ -54,6 +75,54 @@ def test_they_agree_with_the_kernel(seen: Snapshot) -> None:
     assert os.getppid() in [process.stat.pid for process in running.shown]
 
 
+@pytest.mark.parametrize(
+    ("states", "share", "looks"),
+    [
+        ({"S": 3}, 0.0, 1),
+        ({"S": 3, "D": 1}, 0.0, 2),
+        ({"S": 3, "Z": processes.DEAD_HIGH - 1}, 0.0, 1),
+        ({"S": 3, "Z": processes.DEAD_HIGH}, 0.0, 2),
+        ({"S": 3}, 31.0, 2),
+    ],
+)
+def test_processes_are_looked_at_twice_where_once_does_not_tell(
+    states: dict[str, int], share: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (replace(quiet_processes(), forks=n, states=Counter(states)) for n in (0, 1))
+    before = processes.Before({}, 0, 0.0)
+    monkeypatch.setattr(processes, "once", lambda most: (first, before))
+    monkeypatch.setattr(processes, "look", lambda was, most: second if was is before else None)
+    monkeypatch.setattr(kernel_pressure, "system", lambda resource: psi(share))
+    half = SECTIONS["processes"][0](Snapshot())
+    assert next(half) == (WAIT_S if looks == 2 else 0)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value is (second if looks == 2 else first)
+
+
+def test_the_counters_are_of_the_time_since_they_were_kept() -> None:
+    forks = re.search(rb"processes (\d+)", Path(kernel_pressure.STAT).read_bytes())
+    assert forks
+    seen = Snapshot(before=Kept(time.monotonic() - 10, {kernel_pressure.STAT: b"processes 0\n"}))
+    half = SECTIONS["tasks"][0](seen)
+    next(half)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value.forks == pytest.approx(int(forks[1]) / 10, rel=0.1)
+
+
+def test_errors_of_interfaces_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    (lo,) = [one for one in rtnetlink.links() if one.name == "lo"]
+    monkeypatch.setattr(rtnetlink, "links", lambda: [lo._replace(errors=7)])
+    dev = b" face |bytes\n    lo: 1 1 2 0 0 0 0 0 1 1 3 0 0 0 0 0\n"
+    kept = Kept(time.monotonic() - 10, {counters.INTERFACES: dev})
+    half = SECTIONS["network"][0](Snapshot(before=kept))
+    next(half)
+    with pytest.raises(StopIteration) as done:
+        next(half)
+    assert done.value.value.rate(lo._replace(errors=7), "errors") == pytest.approx(0.2, rel=0.1)
+
+
 def test_root_is_asked_for_its_room(seen: Snapshot) -> None:
     room = seen.reports["room"]
     assert isinstance(room, Room)
@@ -82,6 +151,29 @@ def test_a_deleted_file_and_many_descriptors(tmp_path: Path) -> None:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "what", "value"),
+    [
+        ("held", sections, "LINKS_MAX", 1),
+        ("processes", sections, "PROCESSES_MAX", 1),
+        ("certificates", certificates, "FILES_MAX", 0),
+        ("listeners", sections, "LISTENERS_MAX", 0),
+        ("groups", cgroups, "GROUPS_MAX", 0),
+        ("mounts", mount_table, "READ_MAX", 500),
+        ("kernel", kmsg, "RECORDS_MAX", 1),
+    ],
+)
+def test_who_has_not_seen_all_says_so(
+    name: str, where: object, what: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = Snapshot(dict(quiet())), Snapshot(dict(quiet()))
+    finish(whole, name)
+    assert name not in whole.partial
+    monkeypatch.setattr(where, what, value)
+    finish(cut, name)
+    assert "not" in cut.partial[name] or "only" in cut.partial[name] or "left" in cut.partial[name]
 
 
 def test_one_that_closes_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +232,15 @@ def test_login_needs_the_processes() -> None:
     with pytest.raises(CommandError, match="processes could not be looked at"):
         run("login")
     assert isinstance(run("login", processes=quiet()["processes"]), login.Report)
+
+
+def test_what_grows_with_processes_comes_after_what_does_not() -> None:
+    order = list(SECTIONS)
+    cheap = {"pressure", "memory", "tasks", "kernel", "clock", "mounts", "disks", "sockets"}
+    assert cheap <= set(order[: order.index("processes")])
+    assert {"login", "held", "room", "certificates"} <= set(order[order.index("processes") :])
+    # Twice its time, as where it does not answer, leaves something for those behind it.
+    assert 2 * SECTIONS["processes"][1] + snapshot.LEAST_S < snapshot.BUDGET_S
 
 
 def test_tasks_that_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """One look with sections that wait, fail, hang and take too long."""
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from panicdoor.commands import snapshot
-from panicdoor.commands.snapshot import Report, Section, Snapshot, look, section
+from panicdoor.commands.snapshot import Counts, Report, Section, Snapshot, look, section
 from panicdoor.errors import CommandError
 from panicdoor.kernel.netlink import NetlinkError
 
@@ -18,13 +19,13 @@ def of(**made: Section) -> Mapping[str, tuple[Section, float]]:
 
 def halves(_: Snapshot) -> Report:
     first = time.monotonic()
-    yield
+    yield snapshot.WAIT_S
     return time.monotonic() - first
 
 
 def fails(error: BaseException) -> Section:
     def section(_: Snapshot) -> Report:
-        yield
+        yield 0.0
         raise error
 
     return section
@@ -61,7 +62,7 @@ def test_one_that_fails_at_once() -> None:
     def first(seen: Snapshot) -> Report:
         if not seen.reports:
             raise CommandError("at once")
-        yield
+        yield 0.0
         return None
 
     assert look(of(a=first)).missing == {"a": "at once"}
@@ -70,11 +71,11 @@ def test_one_that_fails_at_once() -> None:
 def test_each_half_has_a_deadline() -> None:
     def sleeps(_: Snapshot) -> Report:
         time.sleep(5)
-        yield
+        yield 0.0
         return None
 
     def computes(_: Snapshot) -> Report:
-        yield
+        yield 0.0
         while time.monotonic():
             pass
         return None
@@ -91,13 +92,13 @@ def test_everything_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def late(_: Snapshot) -> Report:
         try:
-            yield
+            yield 0.0
         finally:
             closed.append(True)
         return None
 
     def slow(_: Snapshot) -> Report:
-        yield
+        yield 0.0
         time.sleep(5)
         return None
 
@@ -110,7 +111,7 @@ def test_everything_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_later_sections_see_earlier_reports() -> None:
     def sees(seen: Snapshot) -> Report:
-        yield
+        yield 0.0
         return seen.reports.get("a")
 
     found: Any = look(of(a=halves, b=sees)).reports
@@ -122,3 +123,65 @@ def test_a_section_is_called_as_its_report(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(snapshot, "SECTIONS", made)
     section(0.5)(halves)
     assert made == {"halves": (halves, 0.5)}
+
+
+def compares(seen: Snapshot) -> Report:
+    yield 0.0
+    return seen.then("/proc/uptime"), seen.since
+
+
+def waited(counts: Counts) -> float:
+    """Return how long a look takes that compares with what was kept."""
+    seen = look(of(a=compares), counts)
+    report: Any = seen.reports["a"]
+    told, since = report
+    assert float(told.split()[0]) > 0
+    assert since >= snapshot.WAIT_S
+    return seen.seconds
+
+
+def test_what_was_kept_need_not_be_waited_for() -> None:
+    counts = Counts(("/proc/uptime",))
+    counts.keep()
+    for _ in range(2):  # each look leaves something for the next
+        time.sleep(snapshot.WAIT_S)
+        kept = counts.kept.at
+        assert waited(counts) < snapshot.WAIT_S / 2
+        assert counts.kept.at > kept + snapshot.WAIT_S
+
+
+def test_what_was_kept_a_moment_ago_is_waited_for() -> None:
+    counts = Counts(("/proc/uptime",))
+    counts.keep()
+    assert waited(counts) == pytest.approx(snapshot.WAIT_S, abs=0.1)
+
+
+def test_who_has_kept_nothing_or_long_ago_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counts(("/proc/uptime",))
+    assert waited(counts) == pytest.approx(snapshot.WAIT_S, abs=0.1)
+    time.sleep(snapshot.WAIT_S)
+    monkeypatch.setattr(snapshot, "OLD_S", snapshot.WAIT_S)
+    assert waited(counts) == pytest.approx(snapshot.WAIT_S, abs=0.1)
+
+
+def test_what_could_not_be_read_is_not_compared() -> None:
+    def of_path(path: str) -> Section:
+        def section(seen: Snapshot) -> Report:
+            yield 0.0
+            return seen.then(path)
+
+        return section
+
+    counts = Counts(("/proc/self/mem", "/nonexistent"))
+    seen = look(of(gone=of_path("/nonexistent"), refused=of_path("/proc/self/mem")), counts)
+    assert seen.reports == {"gone": b""}
+    assert seen.missing == {"refused": "/proc/self/mem could not be read"}
+
+
+def test_keeping_opens_nothing_that_stays() -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        snapshot.COUNTS.keep()
+    assert set(snapshot.COUNTS.kept.files) == set(snapshot.COUNTED)
+    assert all(snapshot.COUNTS.kept.files.values())
+    assert len(os.listdir("/proc/self/fd")) == len(before)

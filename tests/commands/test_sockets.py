@@ -15,7 +15,7 @@ from tests.commands.observed import answer, check_manual, document, in_namespace
 from panicdoor.commands import sockets
 from panicdoor.commands.sockets import Report, wrong
 from panicdoor.errors import CommandError
-from panicdoor.kernel import counters, netlink, socket_table
+from panicdoor.kernel import counters, inet, netlink, socket_table
 from panicdoor.kernel.counters import Limit
 from panicdoor.kernel.inet import CLOSE_WAIT, ESTABLISHED, TCP, Socket
 from panicdoor.kernel.netlink import NetlinkError
@@ -143,6 +143,14 @@ def test_what_is_wrong() -> None:
     ]  # fmt: skip
     report.after["Tcp.OutSegs"] = 99  # too few to say anything about a hundredth
     assert len(list(wrong(report))) == 3
+
+
+def test_all_states_at_once_are_wrapped() -> None:
+    report = Report(states=Counter({(TCP, state): 10_000 + state for state in inet.STATES}))
+    lines = "".join(sockets._lines(report)).split("\n")
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("tcp  120078: 10012 syn-recv, ")]
+    assert lines[at + 1].startswith("     100")
+    assert max(map(len, lines)) <= 80
 
 
 def told_by(monkeypatch: pytest.MonkeyPatch, told: Iterator[Socket]) -> None:

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +17,13 @@ from tests.commands.asking import CONTEXT, document, is_an_observer, parts, scre
 from tests.commands.hosts import GIB, HOSTILE, asked, limit, limits, mount, quiet, stat
 from tests.commands.test_rules_services import log
 
-from panicdoor.commands import processes, sections, snapshot, triage
-from panicdoor.commands.findings import Action, Finding, Rule, Severity, Verdict, judge
+from panicdoor.commands import findings, processes, sections, snapshot, triage
+from panicdoor.commands.findings import AREAS, Action, Finding, Rule, Severity, Verdict, judge
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.login_stages import Stage, State
 from panicdoor.commands.snapshot import Snapshot
 from panicdoor.commands.triage import LINES, lines, unknown, vitals
+from panicdoor.kernel import clock as kernel_clock
 from panicdoor.kernel.systemd import Unit
 
 
@@ -52,6 +55,20 @@ def test_the_header_comes_before_anything_is_looked_at(monkeypatch: pytest.Monke
     first = next(triage.triage(CONTEXT))
     assert time.monotonic() - began < 0.2
     assert first.startswith("web1  ")
+
+
+@pytest.mark.parametrize("name", ["w", "web1.example", "w" * 200, HOSTILE])
+@pytest.mark.parametrize("up", [0.0, 1e9])
+def test_the_header_is_one_line(name: str, up: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "look", lambda: Snapshot(quiet(), {}, 1.9))
+    monkeypatch.setattr(kernel_clock, "up", lambda: up)
+    manual = copy(CONTEXT.manual)
+    monkeypatch.setattr(manual, "name", name)
+    context = replace(CONTEXT, manual=manual)
+    header, *_ = "".join(triage.triage(context)).split("\n")
+    assert len(header) <= 80
+    assert re.search(r"  2026-11-24 03:12:07 UTC( \(ntp ok\)| \(no ntp\))?  up ", header)
+    assert ("read in 1.90 s" in header) == (len(name) < 20)
 
 
 def test_a_quiet_host() -> None:
@@ -115,9 +132,25 @@ def test_the_document_has_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert one["actions"] == []  # no command of this door acts
 
 
+def test_one_more_function_is_one_more_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "RULES", made := list(findings.RULES))
+
+    @findings.rule("DISK", normal="none", source="nobody")
+    def new(tasks: sections.Tasks) -> Iterator[Finding]:
+        yield Finding(Severity.CRITICAL, f"{tasks.used} tasks", ("disks",))
+
+    seen = Snapshot(quiet())
+    verdict = judge(seen.reports, {}, rules=made)
+    assert "".join(lines(seen, verdict)).startswith("1 CRITICAL DISK     400 tasks; type: disks\n")
+    (said,) = map(triage._finding_value, verdict.findings)
+    assert isinstance(said, dict)
+    assert (said["rule"], said["normal"], said["source"]) == ("new", "none", "nobody")
+    assert "disk" in dict(judge({}, {"tasks": "away"}, rules=made).unknown)
+
+
 def a_verdict(*found: Finding) -> Verdict:
     rule = Rule("r", "DISK", "", "", (), (), lambda: iter(found))
-    return judge({}, {}, [rule])
+    return judge({}, {}, rules=[rule])
 
 
 def test_a_cause_is_said() -> None:
@@ -148,6 +181,12 @@ def test_what_can_be_done_is_told_only_with_commands_of_this_door() -> None:
     assert "freeze" not in text
 
 
+@pytest.mark.parametrize("length", range(30, 70))
+def test_what_is_to_be_typed_is_not_divided(length: int) -> None:
+    verdict = a_verdict(Finding(Severity.WARN, "x" * length, ("processes 12345",)))
+    assert "type: processes 12345\n" in "".join(lines(Snapshot(), verdict))
+
+
 def test_a_long_finding_keeps_its_command() -> None:
     verdict = a_verdict(Finding(Severity.WARN, "long " * 200, ("disks",)))
     made = "".join(lines(Snapshot(), verdict)).split("\n")
@@ -156,15 +195,46 @@ def test_a_long_finding_keeps_its_command() -> None:
     assert made[3].startswith("        now")
 
 
-@given(st.text(max_size=400), st.text(max_size=400))
-def test_any_text_fits(text: str, why: str) -> None:
-    verdict = replace(
-        a_verdict(*[Finding(Severity.BROKEN, text, ("memory",))] * 9), unknown=(("disk", why),)
-    )
-    told = "".join(lines(Snapshot(), verdict))
+LINES_OF_COMMANDS = st.sampled_from(["memory", "processes 5", "doc 2", "freeze 1", "x\x1b[2J", ""])
+ACTIONS = st.builds(Action, LINES_OF_COMMANDS, st.text(max_size=90), st.text(max_size=90))
+FINDINGS = st.builds(
+    Finding,
+    st.sampled_from(Severity),
+    st.text(max_size=400),
+    st.lists(LINES_OF_COMMANDS, max_size=3).map(tuple),
+    st.lists(st.sampled_from("abc"), max_size=3).map(tuple),
+    st.lists(ACTIONS, max_size=3).map(tuple),
+    st.sampled_from("abc"),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(AREAS), FINDINGS), max_size=40),
+    st.dictionaries(st.text(max_size=90), st.text(max_size=200), max_size=20),
+    st.lists(st.text(max_size=90), max_size=9),
+    st.text(max_size=300),
+)
+def test_any_findings_fit(
+    found: list[tuple[str, Finding]], why: dict[str, str], points: list[str], said: str
+) -> None:
+    rules = [
+        Rule(f"r{n}", area, "", "", (), (), lambda one=one: iter([one]))
+        for n, (area, one) in enumerate(found)
+    ]
+    verdict = replace(judge({}, {}, rules=rules), unknown=tuple(why.items()))
+    room = sections.Room((), tuple(mount("x")._replace(point=p.encode()) for p in points))
+    seen = Snapshot({**quiet(), "room": room, "kernel": log(f"EXT4-fs error (device x): {said}")})
+    told = "".join(lines(seen, verdict))
     assert told.count("\n") <= LINES - 1
     assert max(map(len, told.split("\n"))) <= 80
     assert re.fullmatch(r"[\n\x20-\x7e]*", told)
+    assert "freeze" not in "".join(re.findall("type: .*", told))
+    assert told.rstrip().endswith("triage --json")
+    # Whatever is not on the screen is counted.
+    numbers = re.findall(r"^(\d+) (?:CRITICAL|BROKEN|WARN) ", told, re.MULTILINE)
+    left = re.search(r"^\((\d+) more, less bad: triage --json\)$", told, re.MULTILINE)
+    assert len(numbers) + (int(left[1]) if left else 0) == len(found)
+    assert not found or numbers[0] == "1"
 
 
 def test_a_host_that_tells_nothing() -> None:
@@ -195,7 +265,9 @@ def test_its_parts_are_few() -> None:
     assert len(parts("triage")) <= 4
 
 
-@pytest.mark.parametrize("line", ["triage", "triage --json", "login", "services", "changes 2"])
+@pytest.mark.parametrize(
+    "line", ["triage", "triage --json", "login", "services", "changes --since 2h"]
+)
 def test_nothing_is_imported_at_the_bad_moment(line: str) -> None:
     code = (
         "import sys\nfrom tests.commands.observed import said\nbefore = set(sys.modules)\n"

@@ -5,10 +5,14 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.documentation.doors import manual
+from tests.documentation.doors import V4, WEB1, manual
 
+from panicdoor.commands.authority import need
 from panicdoor.commands.registry import COMMANDS, Level
-from panicdoor.documentation.help import explain, level_listing, listing
+from panicdoor.config import Grant
+from panicdoor.documentation.help import explain, level_line, level_listing, listing, takes
+from panicdoor.documentation.layout import wrap
+from panicdoor.documentation.manual import Manual
 from panicdoor.errors import CommandError
 
 KILL = replace(
@@ -19,6 +23,8 @@ KILL = replace(
     makes_root=True,
     manual=("word " * 40, "  as   it\n  stands"),
 )
+ONE = Grant(to=("alice",), may=("recover",), networks=("198.51.100.0/24",))
+TWO = Grant(to=("alice", "bob"), may=("kill",), signatures=2)
 
 
 def test_the_list_has_every_command_under_its_level() -> None:
@@ -73,6 +79,32 @@ def test_one_command_in_full() -> None:
 def test_the_manual_has_all_of_them_ready() -> None:
     door = manual()
     assert door.help() == listing(COMMANDS.values())
-    assert {name: door.help(name) for name in COMMANDS} == {
-        name: explain(command) for name, command in COMMANDS.items()
-    }
+    for name, command in COMMANDS.items():
+        level = "\n".join(wrap(f"{level_line(command)} {takes(need((), command))}".rstrip(), "  "))
+        assert door.help(name) == explain(command, level=level)
+        assert all(len(line) < 80 for line in level.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("grants", "said"),
+    [
+        ((), "Level recover: repair. No grant names it: nobody."),
+        ((ONE,), "Level recover: repair. One signature, or typed in ssh by whoever a grant names."),
+        ((TWO,), "Level recover: repair. Two signatures; not to be typed, even in ssh."),
+        ((TWO, ONE), "Level recover: repair. One signature, or typed in ssh by whoever a"),
+    ],
+)
+def test_how_many_must_sign_and_never_who(grants: tuple[Grant, ...], said: str) -> None:
+    door = Manual(WEB1, {"kill": KILL})
+    door.grant(grants)
+    text = " ".join(door.help("kill").split())
+    assert said in text
+    found = json.loads(door.help_json("kill"))["needs"]
+    assert found["signatures"] == min((g.signatures for g in grants), default=None)
+    assert found["typed"] == (ONE in grants)
+    everything = json.loads(door.json(V4))
+    assert everything["commands"][0]["needs"] == found
+    assert json.loads(door.help_json())["commands"][0]["needs"] == found
+    assert json.loads(door.help_json("recover"))["commands"][0]["needs"] == found
+    for secret in ("alice", "198.51"):
+        assert secret not in text + door.json(V4) + door.help_json("kill")

@@ -8,7 +8,7 @@ from tests.documentation.doors import CHALLENGE, LONGEST, NOW, V4, V6, WEB1, man
 
 from panicdoor.commands import registry
 from panicdoor.commands.registry import COMMANDS, Here
-from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS
+from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS, FIELD_KEYS
 from panicdoor.errors import CommandError
 
 
@@ -51,7 +51,9 @@ def test_json() -> None:
         }
         assert json.loads(door.about_json(V6)) == {"door": found["door"]}
         assert json.loads(door.help_json()) == {"commands": found["commands"]}
-        assert json.loads(door.help_json("ping")) in found["commands"]
+        ping = json.loads(door.help_json("ping"))
+        assert ping.pop("fields") == []
+        assert ping in found["commands"]
 
 
 def test_json_of_commands() -> None:
@@ -66,7 +68,17 @@ def test_json_of_commands() -> None:
         "required": False,
         "default": 1,
         "rest": False,
+        "option": False,
+        "value": "",
     }
+
+
+def test_what_is_in_the_json_of_a_command() -> None:
+    told = json.loads(manual().help_json("clock"))["fields"]
+    assert [tuple(field.values()) for field in told] == list(COMMANDS["clock"].fields)
+    assert all(list(field) == [key for key, _ in FIELD_KEYS] for field in told)
+    assert "  What is in the JSON: help clock --json\n" in manual().help("clock")
+    assert "JSON" not in manual().help("ping")
 
 
 def test_json_keys_are_the_documented_ones() -> None:

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from panicdoor.commands.fields import KINDS
 from panicdoor.commands.registry import COMMANDS, Level
-from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS
+from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS, FIELD_KEYS
 from panicdoor.documentation.markdown import markdown
 
 
@@ -15,13 +16,15 @@ def test_every_command_and_every_argument() -> None:
         assert f"### `{command.usage}`\n\n{command.summary}\n" in text
         for argument in command.arguments:
             assert f"| `{argument.shown}` | {argument.about} |" in text
+        for field in command.fields:
+            assert f"| `{field.path}` | {field.kind}: " in text
         for example in command.examples:
             assert f"> {example.line}\n{example.output}\n```" in text
 
 
 def test_the_json_is_documented() -> None:
     text = markdown(COMMANDS)
-    for key, about in (*DOOR_KEYS, *COMMAND_KEYS, *ARGUMENT_KEYS):
+    for key, about in (*DOOR_KEYS, *COMMAND_KEYS, *ARGUMENT_KEYS, *FIELD_KEYS, *KINDS.items()):
         assert f"| `{key}` | " in text
         assert about.split()[0] in text
 

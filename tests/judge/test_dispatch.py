@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.documentation.doors import NOW, V4, manual
 from tests.places import ask, extra_commands
 
-from panicdoor.commands.registry import COMMANDS, Context, Level, Where
+from panicdoor.commands.registry import COMMANDS, WATCH_S, Context, Level, Where
 from panicdoor.config import Grant
-from panicdoor.judge.dispatch import Errand, Outcome, Record, Resume, dispatch
+from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Step, Steps, dispatch
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
 from panicdoor.printable import escape
@@ -25,7 +25,7 @@ def _extra() -> Iterator[None]:
         yield
 
 
-def steps(request: Ask) -> list[Part | Errand | Resume | Record]:
+def steps(request: Ask) -> list[Step]:
     return list(dispatch(request, CONTEXT))
 
 
@@ -152,17 +152,96 @@ ALICE = Speaker("alice", "192.0.2.7", Level.DEFEND)
 
 
 def test_who_may_is_recorded_and_served() -> None:
-    errand = list(dispatch(ask(1, "forbidden"), CONTEXT, Policy((GRANT,)), ALICE))
+    errand = list(dispatch(ask(1, "forbidden"), CONTEXT, lambda: Policy((GRANT,)), ALICE))
     entry = {"by": "alice", "from": "192.0.2.7", "do": "forbidden"}
     assert errand == [Record("typed", entry), Errand(Where.WORKER, ("forbidden",))]
 
 
 def test_who_may_not_is_recorded_and_told_why() -> None:
-    said = list(dispatch(ask(1, "forbidden"), CONTEXT, Policy(()), ALICE))
+    said = list(dispatch(ask(1, "forbidden"), CONTEXT, lambda: Policy(()), ALICE))
     why = "no grant lets alice run forbidden"
     entry = {"by": "alice", "from": "192.0.2.7", "do": "forbidden", "why": why}
     assert said == [Record("refused", entry), Part(f"refused: {why}\n", end=True, code=1)]
 
 
 def test_what_is_public_is_not_recorded() -> None:
-    assert len(list(dispatch(ask(1, "ping"), CONTEXT, Policy((GRANT,)), ALICE))) == 1
+    assert len(list(dispatch(ask(1, "ping"), CONTEXT, lambda: Policy((GRANT,)), ALICE))) == 1
+
+
+WATCHER = Policy((Grant(to=("alice",), may=("observe",)),))
+
+
+def watch(*words: str) -> Steps:
+    """Begin a watch, up to its first errand."""
+    judge = dispatch(ask(1, *words), CONTEXT, lambda: WATCHER, ALICE)
+    entry = {"by": "alice", "from": "192.0.2.7", "do": " ".join(words)}
+    assert next(judge) == Record("typed", entry)
+    return judge
+
+
+def said(text: str, end: bool = False, code: int = 0, cursor: str = "") -> Outcome:
+    return Outcome(text, end, code, cursor)
+
+
+def test_a_watch_is_an_errand_again_and_again_recorded_once() -> None:
+    judge = watch("rows", "--watch", "2")
+    for _ in range(3):
+        assert judge.send(None) == Errand(Where.OBSERVER, ("rows", "2"))
+        assert judge.send(said("")) == Part("", top=True)
+        assert judge.send(None) == Resume()
+        assert judge.send(said("one\n")) == Part("one\n", top=True)
+        assert judge.send(None) == Resume()
+        assert judge.send(said("two\n")) == Part("two\n")
+        assert judge.send(None) == Resume()
+        assert judge.send(said("", end=True)) == Part("")
+        assert judge.send(None) == Pause(WATCH_S)
+    judge.close()
+
+
+def test_the_first_error_ends_a_watch() -> None:
+    judge = watch("rows", "--watch")
+    judge.send(None)
+    assert judge.send(said("one\n")) == Part("one\n", top=True)
+    judge.send(None)
+    assert judge.send(said("no\n", end=True, code=3)) == Part("no\n", end=True, code=3)
+    with pytest.raises(StopIteration):
+        judge.send(None)
+
+
+def test_what_is_followed_goes_on_from_where_it_was() -> None:
+    judge = watch("onward", "--follow")
+    cursor = ""
+    for number in range(3):
+        assert judge.send(None) == Errand(Where.WORKER, ("onward", "--follow"), cursor)
+        assert judge.send(said("new\n")) == Part("new\n")
+        assert judge.send(None) == Resume()
+        cursor = f"n{number}"
+        assert judge.send(said("", end=True, cursor=cursor)) == Part("")
+        assert judge.send(None) == Pause(WATCH_S)
+    judge.close()
+
+
+def test_a_watch_is_not_followed() -> None:
+    words = ("onward", "--follow", "--watch")
+    (only,) = dispatch(ask(1, *words), CONTEXT, lambda: WATCHER, ALICE)
+    assert only == Part("it is either --watch or --follow\n", end=True, code=2)
+
+
+def test_nobody_else_watches() -> None:
+    text = "refused: rows is not for everybody\n"
+    assert steps(ask(1, "rows", "--watch")) == [Part(text, end=True, code=1)]
+
+
+def test_a_watch_is_judged_anew_for_each_round() -> None:
+    now = [WATCHER]
+    judge = dispatch(ask(1, "rows", "--watch"), CONTEXT, lambda: now[0], ALICE)
+    next(judge)
+    for _ in range(2):
+        assert judge.send(None) == Errand(Where.OBSERVER, ("rows",))
+        judge.send(said("", end=True))
+        assert judge.send(None) == Pause(WATCH_S)
+    now[0] = Policy(())
+    text = "refused: no grant lets alice run rows\n"
+    assert judge.send(None) == Part(text, end=True, code=1)
+    with pytest.raises(StopIteration):
+        judge.send(None)

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panicdoor.kernel import counters
-from panicdoor.kernel.counters import Limit, grown, parse_numbers, parse_pairs, parse_sockstat
+from panicdoor.kernel import counters, rtnetlink
+from panicdoor.kernel.counters import (
+    Limit,
+    grown,
+    network,
+    parse_interfaces,
+    parse_numbers,
+    parse_pairs,
+    parse_sockstat,
+)
 
 
 def test_pairs_of_lines() -> None:
@@ -100,3 +108,24 @@ def test_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shares() -> None:
     assert Limit("x", 1, 4).percent == 25
     assert Limit("x", 1, 0).percent == 0
+
+
+def test_errors_of_interfaces() -> None:
+    text = (
+        b"Inter-|   Receive                     |  Transmit\n face |bytes packets errs\n"
+        b"    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0:9 9 2 0 0 0 0 0 9 9 3 0 0 0 0 0\n"
+        b"eth0:1: 9 9 4 0 0 0 0 0 9 9 x 0 0 0 0 0\n cut: 1 2 3\n"
+    )
+    assert parse_interfaces(text) == {"lo": 0, "eth0": 5, "eth0:1": 4}
+
+
+def test_errors_of_this_hosts_interfaces_are_those_of_rtnetlink() -> None:
+    told = parse_interfaces(Path(counters.INTERFACES).read_bytes())
+    links = {link.name: link.errors for link in rtnetlink.links()}
+    assert told == pytest.approx(links, abs=5)
+
+
+def test_counters_of_texts() -> None:
+    assert network([b"Tcp: A B\nTcp: 1 2\n", b"", b"Udp: A\nUdp: 3\n"]) == {
+        "Tcp.A": 1, "Tcp.B": 2, "Udp.A": 3,
+    }  # fmt: skip

@@ -2,8 +2,10 @@
 
 import gc
 import signal
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import pytest
 
@@ -78,3 +80,23 @@ def test_an_error_inside_goes_on() -> None:
     with pytest.raises(ZeroDivisionError), within(5):
         raise ZeroDivisionError
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_nothing_is_raised_on_the_way_in_or_out() -> None:
+    frames = []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name in ("__enter__", "__exit__"):
+            frames.append(frame)
+
+    guard = within(5)
+    sys.setprofile(watch)
+    with guard:
+        pass
+    sys.setprofile(None)
+    guard._armed = True
+    assert len(frames) == 2
+    for frame in frames:
+        guard._ring(signal.SIGALRM, frame)
+    with pytest.raises(OutOfTimeError):
+        guard._ring(signal.SIGALRM, sys._getframe())

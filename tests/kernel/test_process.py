@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.child import in_child
+from tests.running import wait_for
 
 from panicdoor.kernel import process
 
@@ -98,3 +99,27 @@ def test_who_may_not_ask_that_is_told() -> None:
     if Path(process.OOM_SCORE).read_text().strip() == process.OOM_NEVER:
         pytest.skip("the score of these tests is low already")
     assert in_child(process.escape_oom_killer, nobody=True) is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_signal_for_somebody_elses_process(other: int) -> None:
+    started = process.start_time(other)
+
+    def attempt() -> str:
+        try:
+            process.tell(other, started, signal.SIGTERM)
+        except PermissionError:
+            return "refused"
+        return "sent"
+
+    assert in_child(attempt, nobody=True) == "refused"
+
+
+def test_a_signal_for_that_process_and_no_other(other: int) -> None:
+    started = process.start_time(other)
+    assert not process.tell(other, started + 1, signal.SIGKILL)
+    assert not process.tell(GONE, 1, signal.SIGKILL)
+    assert not ended(other)
+    assert process.tell(other, started, signal.SIGTERM)
+    wait_for(lambda: ended(other))
+    process.tell(other, started, signal.SIGTERM)  # a zombie takes it, and nothing comes of it

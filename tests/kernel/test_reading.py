@@ -59,3 +59,11 @@ def test_number(text: bytes | str, number: int | None) -> None:
 @given(st.binary() | st.text())
 def test_no_text_makes_a_number_raise(text: bytes | str) -> None:
     reading.number(text)
+
+
+def test_paths_have_a_character_for_each_byte(tmp_path: Path) -> None:
+    assert reading.bytewise("/etc/plain") == "/etc/plain"
+    name = b"a\xe6\xbc\xa2\xff\n"
+    (tmp_path / os.fsdecode(name)).touch()
+    (found,) = os.listdir(tmp_path)
+    assert reading.bytewise(found) == name.decode("latin-1")

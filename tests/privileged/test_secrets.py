@@ -116,13 +116,14 @@ def held(pid: int) -> set[str]:
 def given(place: str, log: str) -> set[str]:
     """Return the same as ROLES has it."""
     names = {"identity": "identity", "tls": "tls.pem", "stderr": log}
-    everything = {*names.values(), "journal", "places", "tcp", "udp"}
+    everything = {*names.values(), "journal", "places", "policy", "tcp", "udp"}
     if place == "supervisor":
         return {*everything, "door"}  # the directory, for the lock on it
     if place in SPARES:
         return everything
     role = ROLE_OF[place]
     wanted = {*role.secrets, *role.files, role.listens} - {""}
+    wanted |= {"policy"} if role.policy else set()
     return {names.get(name, name) for name in wanted}
 
 
@@ -135,8 +136,9 @@ def as_roles_say(door: Door) -> None:
 
 
 def mapped(pid: int) -> bool:
-    """Whether a secret's memfd is mapped in a process."""
-    return "/memfd:" in Path(f"/proc/{pid}/maps").read_text()
+    """Whether a secret's memfd is mapped in a process: any but that of the policy."""
+    found = set(re.findall(r"/memfd:(\S+)", Path(f"/proc/{pid}/maps").read_text()))
+    return bool(found - {"policy"})
 
 
 def test_at_first_and_when_spares_have_taken_places(door: Door) -> None:

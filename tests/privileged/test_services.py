@@ -32,6 +32,7 @@ printf '[Unit]\\nDefaultDependencies=no\\nWants=bad.service good.service\\n' >ti
 printf '[Unit]\\nDescription=Bad \\033[2J one\\nDefaultDependencies=no\\n' >bad.service
 printf '[Service]\\nExecStart=/bin/false\\n' >>bad.service
 printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nExecStart=/bin/sleep 99\\n' >good.service
+mount -t tmpfs -o size=1m,mode=700 t /mnt
 """
 EXEC = f"exec {SYSTEMD} --system --unit=tiny.target --log-target=null --show-status=no"
 
@@ -119,8 +120,21 @@ def test_triage_names_it(host: Host) -> None:
     assert said["next"] == ["services"]
 
 
+def test_a_disk_that_is_full_explains_it(host: Host) -> None:
+    inside = ["nsenter", "-t", str(host.pid), "-p", "-m", "sh", "-c"]
+    subprocess.run([*inside, "head -c 1m /dev/zero >/mnt/x"], check=True, capture_output=True)
+    try:
+        found = host.says("triage")["findings"]
+    finally:
+        subprocess.run([*inside, "rm /mnt/x"], check=True)
+    (full,) = [one for one in found if one["text"] == "/mnt is 100 % full, 0 B left"]
+    (unit,) = [one for one in found if one["rule"] == "unit_failed"]
+    assert full["number"] < unit["number"]
+    assert unit["because"] == full["number"]
+
+
 def test_what_was_started_is_a_change(host: Host) -> None:
-    assert "good.service" in [unit["name"] for unit in host.says("changes 1")["units"]]
+    assert "good.service" in [unit["name"] for unit in host.says("changes --since 1h")["units"]]
 
 
 def test_a_systemd_that_hangs(host: Host) -> None:

@@ -258,7 +258,7 @@ def counted(door: Door, group: bool = False) -> Iterator[None]:
     assert rest == ["start", "stop"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it(door: Door, number: signal.Signals) -> None:
     with door.connect() as client, counted(door):
         client.sendall(b"ping\r\n")

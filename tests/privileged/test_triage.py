@@ -1,7 +1,8 @@
 """Real trouble, made as root: triage names it before everything else that is new.
 
 Machines that run tests have troubles of their own, and other tests make some; so each test compares
-with what triage said before. Rules about processors are left out: tests keep them busy.
+with what triage said before. Rules about processors are left out: tests keep them busy. What fits
+into namespaces is in test_triage_quiet.
 """
 
 import json
@@ -24,23 +25,31 @@ from panicdoor.commands import kernel
 
 NOISE = {"cpu_waits", "load_high", "forks_many", "stolen", "losses", "disk_slow", "io_waits"}
 
+STALLED = 1.5  # percent of the last 10 s, clearly above what is normal
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trouble needs root")
 
 
 def new(before: Any, after: Any) -> list[dict[str, Any]]:
-    """Return the findings that were not there before, in their order."""
+    """Return the findings that were not there before, in their order.
+
+    What could not be looked at before, on a machine that hardly moves, may have been there.
+    """
     known = {(one["rule"], one["text"][:12]) for one in before["findings"]}
+    unknown = {one["what"].upper() for one in before["unknown"]}
     rules = {one["rule"] for one in before["findings"]} & {"login_fails", "kernel_says"}
     return [
         one
         for one in after["findings"]
-        if one["rule"] not in NOISE | rules and (one["rule"], one["text"][:12]) not in known
+        if one["area"] not in unknown
+        and one["rule"] not in NOISE | rules
+        and (one["rule"], one["text"][:12]) not in known
     ]
 
 
-def here(setup: str) -> Any:
-    """Return what triage says in namespaces of its own, after a shell's `setup`."""
-    return json.loads(in_namespaces(setup, "triage --json")[0])
+def full(pressure: Path) -> float:
+    """Return how much of the last 10 s all tasks waited."""
+    return float(pressure.read_text().partition("full avg10=")[2].split()[0])
 
 
 @contextmanager
@@ -110,49 +119,6 @@ def test_a_group_with_all_its_tasks() -> None:
     assert all(one["because"] is not None for one in told)
 
 
-def test_a_full_file_system() -> None:
-    before = here("mount -t tmpfs -o size=8m t /mnt")
-    after = here("mount -t tmpfs -o size=8m t /mnt; head -c 8m /dev/zero >/mnt/x")
-    first, *_ = new(before, after)
-    assert (first["rule"], first["severity"]) == ("file_system_full", "BROKEN")
-    assert first["text"] == "/mnt is 100 % full, 0 B left"
-    assert [one for one in new(before, before) if one["area"] == "DISK"] == []
-
-
-def test_a_mount_with_a_hostile_name() -> None:
-    setup = 'mkdir "$(printf "/mnt/x\\033[2J\\n y")" 2>/dev/null || true\n'
-    setup += 'mount -t tmpfs -o size=4m t "$(printf "/mnt/x\\033[2J\\n y")"\n'
-    setup += 'head -c 4m /dev/zero >"$(printf "/mnt/x\\033[2J\\n y")/x"'
-    first, *_ = new(here("true"), here(f"mount -t tmpfs t /mnt\n{setup}"))
-    assert first["text"].startswith("/mnt/x\\x1b[2J\\x0a y is 100 % full")
-
-
-def test_inodes_that_are_gone() -> None:
-    mount = "mount -t tmpfs -o nr_inodes=20 t /mnt"
-    first, *_ = new(here(mount), here(f"{mount}; cd /mnt; touch $(seq 19)"))
-    assert first["rule"] == "inodes_gone"
-    assert "/mnt has 0 of 20 inodes left" in first["text"]
-
-
-def test_deleted_files_that_are_open() -> None:
-    mount = "mount -t tmpfs -o size=8m t /mnt"
-    holder = "sh -c 'exec 9>/mnt/x; head -c 8m /dev/zero >&9; rm /mnt/x; echo >/run/ready;"
-    setup = f"{mount}; mount -t tmpfs t /run; {holder} exec timeout 9 sleep 9' >/dev/null 2>&1 &\n"
-    setup += "while ! test -e /run/ready; do sleep 0.05; done"
-    first, second, *_ = new(here(mount), here(setup))
-    assert (first["rule"], second["rule"]) == ("deleted_open", "file_system_full")
-    assert first["text"].startswith("8.0 MiB of /mnt are of deleted files that ")
-    assert second["because"] == first["number"]
-    assert first["severity"] == second["severity"] == "BROKEN"
-
-
-def test_a_file_system_that_was_made_read_only() -> None:
-    mount = "mount -t tmpfs t /mnt; mkdir /mnt/a; mount --bind /mnt/a /opt"
-    first, *_ = new(here(mount), here(f"{mount}; mount -o remount,ro /mnt"))
-    assert (first["rule"], first["severity"]) == ("read_only", "BROKEN")
-    assert first["text"].startswith("/opt (tmpfs) was made read-only")
-
-
 def test_a_process_that_hangs(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -182,55 +148,6 @@ def test_a_process_that_hangs(tmp_path: Path) -> None:
     assert first["next"] == [f"processes {pid}"]
     reasons = {one["what"]: one["why"] for one in after["unknown"]}
     assert reasons["certs"] == "not read, as a process hangs"
-
-
-def test_a_process_without_descriptors() -> None:
-    before = document("triage")
-    code = (
-        "import os, resource, time; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))\n"
-        "try:\n  while True: os.open('/dev/null', os.O_RDONLY)\nexcept OSError: pass\n"
-        "os.write(1, b'ready\\n'); time.sleep(60)"
-    )
-    with python(code) as child:
-        first, *_ = new(before, document("triage"))
-    assert (first["rule"], first["severity"]) == ("process_descriptors", "BROKEN")
-    assert f"(pid {child.pid}) has 256 of its 256 descriptors" in first["text"]
-
-
-def test_a_listener_that_is_gone(tmp_path: Path) -> None:
-    if not Path("/usr/sbin/sshd").exists():
-        pytest.skip("sshd is not installed")
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    start = (
-        "ip link set lo up 2>/dev/null || true; mount -t tmpfs t /run; mkdir -m 755 /run/sshd; "
-        f"/usr/sbin/sshd -f /dev/null -h {key} -p 22 -o PidFile=/run/pid; "
-        "while ! test -e /run/pid; do sleep 0.05; done"
-    )
-    before = here(f"{start}; (sleep 4; kill $(cat /run/pid)) >/dev/null 2>&1 &")
-    after = here(f"{start}; kill $(cat /run/pid); sleep 0.3")
-    logins = [one for one in before["findings"] if one["rule"] == "login_fails"]
-    assert [one for one in logins if "listener" in one["text"] or "banner" in one["text"]] == []
-    (first,) = [one for one in after["findings"] if one["rule"] == "login_fails"]
-    assert first["text"] == "ssh fails at stage listener: sshd does not run: nobody listens"
-    assert first["severity"] == "BROKEN"
-
-
-def test_a_certificate_that_has_ended(tmp_path: Path) -> None:
-    openssl = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=web1"]
-    made = subprocess.run(
-        [*openssl, "-keyout", "/dev/null", "-out", tmp_path / "c.pem", "-days", "5"],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip("openssl makes no such certificate here")
-    setup = f"mount -t tmpfs t /etc/ssl; cp {tmp_path}/c.pem /etc/ssl/"
-    after = here(setup)
-    if "certs" in {one["what"] for one in after["unknown"]}:
-        pytest.skip("this machine's own trouble keeps triage from reading certificates")
-    (first,) = [one for one in after["findings"] if one["rule"] == "certificate_ends"]
-    assert first["text"].startswith("the certificate of web1 ends in 5 d (/etc/ssl/c.pem)")
 
 
 def test_what_programs_write_among_the_kernels_messages_is_no_finding() -> None:
@@ -268,7 +185,93 @@ def test_many_processes_are_no_reason_to_be_slow(number: int) -> None:
     )
     with python(f"import os; os.setpgid(0, 0)\n{code}") as child:
         try:
+            document("triage")
+            began = time.process_time()
             seconds = min(document("triage")["seconds"] for _ in range(5))
+            spent = (time.process_time() - began) / 5
         finally:
             os.killpg(child.pid, signal.SIGKILL)
-    assert seconds < 0.6  # 0.3 on a machine that does nothing else
+    assert spent < 0.3
+    assert seconds < 0.6  # 0.1 on a machine that does nothing else
+
+
+def test_memory_that_all_wait_for(tmp_path: Path) -> None:
+    """A file that does not fit into the group of those who read it is read again and again."""
+    waits = Path("/proc/pressure/memory")
+    if not waits.exists():
+        pytest.skip("this kernel does not tell pressure")
+    before = document("triage")
+    file = tmp_path / "file"
+    with group("memory") as made, file.open("wb") as written:
+        for _ in range(64):
+            written.write(os.urandom(1 << 20))
+        written.flush()
+        os.fsync(written.fileno())
+        made.limit("memory", 24 << 20)
+        code = (
+            f"import mmap, os, time; open({made.procs!r}, 'w').write('0')\n"
+            f"file = open({str(file)!r}, 'rb'); fd = file.fileno()\n"
+            "os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)\n"
+            "seen = mmap.mmap(fd, 0, prot=mmap.PROT_READ)\nprint('ready', flush=True)\n"
+            "until = time.monotonic() + 30\n"
+            "while time.monotonic() < until:\n"
+            "  for at in range(0, len(seen), 4096): seen[at]\n"
+        )
+        with python(code), python(code), python(code):
+            until = time.monotonic() + 12
+            while time.monotonic() < until and full(waits) <= STALLED:
+                time.sleep(0.2)
+            said = document("triage")
+            share = full(waits)
+    if share <= STALLED:
+        pytest.skip(f"others are so busy that all tasks waited only {share} % of the time")
+    first = next(one for one in new(before, said) if one["area"] == "MEMORY")
+    assert first["rule"] == "memory_stalled"
+    assert first["text"].startswith("all tasks waited for memory ")
+
+
+def test_a_process_that_is_killed_for_memory_is_explained_by_its_group() -> None:
+    with group("memory") as made:
+        made.limit("memory", 64 << 20)
+        join = f"open({made.procs!r}, 'w').write('0')\n"
+        chosen = "open('/proc/self/oom_score_adj', 'w').write('1000')\n"
+        holds = "x = bytearray(b'x') * (60 << 20); print('ready', flush=True)\n"
+        with python(f"{join}{holds}import time; time.sleep(60)"):
+            grows = subprocess.run(
+                [sys.executable, "-c", f"{join}{chosen}x = bytearray(b'x') * (40 << 20)"],
+                check=False,
+            )
+            said = document("triage")["findings"]
+    assert grows.returncode == -signal.SIGKILL
+    (cause,) = [one for one in said if made.name in one["text"] and one["area"] == "MEMORY"]
+    assert "of its processes were killed for it" in cause["text"]
+    killed = [one for one in said if one["text"].startswith("out of memory, ")]
+    if not killed:
+        pytest.skip("this kernel does not write of killed processes here")
+    assert killed[0]["because"] == cause["number"]
+    assert killed[0]["number"] > cause["number"]
+
+
+def test_a_sshd_that_cannot_fork_is_explained_by_its_group(tmp_path: Path) -> None:
+    """pids at their limit -> fork fails -> nobody can log in: all of it real."""
+    if not Path("/usr/sbin/sshd").exists():
+        pytest.skip("sshd is not installed")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    with group("pids") as made:
+        made.limit("pids", 1)
+        sshd = f"/usr/sbin/sshd -D -f /dev/null -h {key} -p 22 -o PidFile=/run/pid"
+        (answer,) = in_namespaces(
+            "ip link set lo up; mount -t tmpfs t /run; mkdir -m 755 /run/sshd\n"
+            f"sh -c 'echo 0 >{made.procs}; exec {sshd}' >/dev/null 2>&1 &\n"
+            "for _ in $(seq 200); do test ! -e /run/pid || break; sleep 0.05; done",
+            "triage --json",
+        )
+    found = json.loads(answer)["findings"]
+    (cause,) = [one for one in found if f"group /{made.name} has all" in one["text"]]
+    logins = [one for one in found if one["rule"] == "login_fails"]
+    assert logins
+    assert {one["because"] for one in logins} == {cause["number"]}
+    assert cause["severity"] == "BROKEN"
+    refused = [one for one in found if one["text"].startswith("fork refused, ")]
+    assert {one["because"] for one in refused} <= {cause["number"]}

@@ -285,3 +285,15 @@ def test_who_goes_first_where_there_is_no_room() -> None:
         admission.enter(id, address)
     assert admission.dispensable() == 3
     assert admission.dispensable() == 3
+
+
+def test_networks_that_are_named_later_are_known_from_then_on() -> None:
+    admission = Admission(1, 2, [ip_network("192.0.2.0/24")])
+    assert admission.enter(1, "192.0.2.1") is None
+    assert admission.enter(2, "198.51.100.1") is None
+    admission.know([ip_network("198.51.100.0/24")])
+    assert admission.enter(3, "198.51.100.2") is None  # an operator now, beside the first
+    assert admission.enter(4, "192.0.2.2") == 2  # a stranger now
+    for member in (1, 3, 4):
+        admission.leave(member)
+    assert admission.dispensable() is None

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.documentation.doors import V4, manual
 from tests.places import extra_commands
 
-from panicdoor.messages import Answer, Ask, Cancel, Fresh, Message, More
+from panicdoor.config import Door, parse
+from panicdoor.messages import Answer, Ask, Cancel, Fresh, Message, More, Reloaded
 from panicdoor.processes.desk import (
     ASK_S,
     ASKS_MAX,
@@ -55,14 +56,21 @@ class Frontend:
         self.said: list[Message] = []
         self.full = False
         self.parts: list[Part] = []
+        self.policy: tuple[int, Door] | None = None
         place: Any = SimpleNamespace(
-            world=SimpleNamespace(manual=manual()),
+            world=SimpleNamespace(
+                manual=manual(), door=None, holdings=SimpleNamespace(policy=self)
+            ),
             epoch=EPOCH,
             on=self.handlers.__setitem__,
             tell=self.tell,
             loop=SimpleNamespace(call_later=self.call_later),
         )
         self.desk = Desk(place)
+
+    def read_door(self) -> tuple[int, Door] | None:
+        """Return the policy in force, as its memory would."""
+        return self.policy
 
     def tell(self, peer: str, message: Message) -> bool:
         assert peer == "monitor"
@@ -246,6 +254,20 @@ def test_an_empty_part_only_says_that_work_has_begun(frontend: Frontend) -> None
     assert frontend.parts == [Part("", end=True)]
 
 
+def test_work_that_goes_on_and_has_nothing_new_is_waited_for(frontend: Frontend) -> None:
+    """What is followed may be silent for hours, as long as the monitor says that it goes on."""
+    asked, ask = frontend.asked("ping")
+    frontend.handlers[Answer](Answer(ask.id, EPOCH, "one\n", end=False, top=True), "monitor")
+    assert frontend.parts == [Part("one\n", top=True)]
+    asked.more()
+    for _ in range(5):
+        frontend.pass_time(WORK_S - 0.1)
+        frontend.answer(ask, "")
+    assert len(frontend.parts) == 1
+    frontend.pass_time(WORK_S + 0.1)
+    assert frontend.parts[1:] == [Part(SLOW, end=True, code=3)]
+
+
 @pytest.mark.parametrize(("begun", "seconds", "text"), [(False, ASK_S, GONE), (True, WORK_S, SLOW)])
 def test_a_monitor_that_is_silent_costs_a_while_and_a_clear_line(
     frontend: Frontend, begun: bool, seconds: float, text: str
@@ -427,3 +449,24 @@ def test_whatever_happens_every_question_ends_once_and_nothing_is_kept(
             assert sum(part.end for part in parts) == (0 if gone[number] else 1)
             assert all(not part.end for part in parts[:-1])
         assert not frontend.waits()
+
+
+# The policy
+
+
+def test_another_policy_is_told_of_from_the_message_on() -> None:
+    front = Frontend()
+    taken: list[object] = []
+    front.desk.changed = taken.append
+    assert "nobody" in front.desk.manual.help("triage")
+    grant = '[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["192.0.2.0/24"]\n'
+    door = parse(f'name = "web1"\n{grant}', "door.toml")
+    front.policy = 3, door
+    front.handlers[Reloaded](Reloaded(3), "monitor")
+    front.handlers[Reloaded](Reloaded(3), "monitor")
+    assert taken == [door]
+    assert front.desk.door == door
+    said = front.desk.manual.help("triage")
+    assert "One signature, or typed in ssh" in said
+    assert "alice" not in said + front.desk.manual.json(V4)
+    assert "192.0.2.0" not in said + front.desk.manual.help_json("triage")

@@ -7,7 +7,7 @@ import pytest
 from panicdoor.commands.registry import Where
 from panicdoor.messages import Cancel, Message, More, Output, Replace, Run
 from panicdoor.processes import errands
-from panicdoor.processes.errands import BUSY, DIED, RUNNERS, Errands, Job
+from panicdoor.processes.errands import BUSY, DIED, RUNNERS, UNREAD, Errands, Job
 
 EPOCH = 7
 
@@ -160,3 +160,46 @@ def test_outputs_of_others_mean_nothing(house: House) -> None:
     house.errands.output(Output(number + 1, EPOCH, "x", True, 0), "observer")
     house.errands.output(Output(number, EPOCH, "x", True, 0), "worker1")
     assert house.heard == []
+
+
+def test_who_does_not_read_on_gives_way_to_those_who_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "HOLD_S", 0.0)
+    house.add("slow")
+    house.say("observer", "one\n")
+    house.errands.sweep()
+    assert house.heard == [("slow", "one\n", False, 0)]
+    house.add("next")
+    house.errands.sweep()
+    house.errands.sweep()
+    assert house.heard[1:] == [("slow", UNREAD, True, 3)]
+    assert [m for _, m in house.told if isinstance(m, Cancel)] == [Cancel(1, EPOCH)]
+    assert house.runs() == [("observer", "slow")]
+    house.say("observer", "cancelled\n", end=True, code=1)
+    assert house.runs()[1:] == [("observer", "next")]
+    assert len(house.heard) == 2
+
+
+def test_who_works_at_the_next_part_does_not_give_way(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "HOLD_S", 0.0)
+    job = house.add("slow")
+    house.say("observer", "one\n")
+    house.errands.more(job)
+    house.add("next")
+    house.errands.sweep()
+    assert house.heard == [("slow", "one\n", False, 0)]
+
+
+def test_what_waits_for_another_kind_of_place_takes_none_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "HOLD_S", 0.0)
+    house.add("slow")
+    house.say("observer", "one\n")
+    for name in ("a", "b", "c"):
+        house.add(name, where=Where.WORKER)
+    house.errands.sweep()
+    assert house.heard == [("slow", "one\n", False, 0)]

@@ -22,7 +22,7 @@ from panicdoor.config import Address
 from panicdoor.errors import ConfigError
 from panicdoor.kernel import process, sockets
 from panicdoor.keys import generate_identity
-from panicdoor.processes import opening
+from panicdoor.processes.directory import SECRETS
 from panicdoor.processes.opening import JOURNAL_RESERVE, PLACES_SIZE, close, open_door
 from panicdoor.roles import ROLE_OF
 
@@ -157,7 +157,7 @@ def test_secrets_are_sealed_copies(opened: Opened) -> None:
                 fcntl.fcntl(fd, fcntl.F_GET_SEALS) == seals,
                 os.get_inheritable(fd),
             )
-            for name, file in opening.SECRETS.items()
+            for name, file in SECRETS.items()
             for fd in [world.holdings.secrets[name]]
         ]
 

@@ -1,12 +1,14 @@
 """What a door says at start about a certificate: the TLS library judges it, in one line of ours."""
 
 import shutil
+import ssl
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from panicdoor import keys
 from panicdoor.certificates import generate_tls
 from panicdoor.cli.init import make_door
 from panicdoor.config import Address
@@ -49,7 +51,7 @@ def verdict(directory: Path, pem: bytes) -> str:
     """Have the door's keys checked with `pem` as its tls.pem; return what is said."""
     (directory / "tls.pem").write_bytes(pem)
     try:
-        return opening._check_keys(directory)
+        return opening._check_keys(directory)[0]
     except ConfigError as error:
         return str(error)
 
@@ -67,6 +69,15 @@ def test_certificates_that_will_do(directory: Path, tmp_path: Path) -> None:
         rsa_key + rsa_certificate,
     ):
         assert verdict(directory, pem).startswith("SHA256:")
+
+
+def test_what_clients_will_see_is_known(directory: Path) -> None:
+    key, certificate = pieces()
+    _, other = pieces()
+    (directory / "tls.pem").write_bytes(key + certificate + other)
+    fingerprint, seen = opening._check_keys(directory)
+    assert fingerprint == keys.fingerprint((directory / "identity.pub").read_text(), "identity.pub")
+    assert seen == ssl.PEM_cert_to_DER_cert(certificate.decode())
 
 
 def test_certificates_that_will_not_do(directory: Path, tmp_path: Path) -> None:

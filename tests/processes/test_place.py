@@ -14,7 +14,7 @@ from tests.running import ROOT, descriptors, exit_code, wait_for
 
 from panicdoor.kernel import memory
 from panicdoor.messages import Answer, Bug, Cancel, Hello, Message, Ping, Pong, Run
-from panicdoor.processes.place import BUGS_A_MINUTE, Place, be_born, fill, keep_only
+from panicdoor.processes.place import BUGS_A_MINUTE, Place, be_born, close_all, fill, gaps
 from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, allowed
 
 Entry = Callable[[Place], None]
@@ -68,6 +68,7 @@ def test_every_descriptor_belongs_to_the_places_that_roles_name(door: Places) ->
             assert (fd in mine) == (name in role.secrets), (place, name)
         for name, fd in holdings.files.items():
             assert (fd in mine) == (name in role.files), (place, name)
+        assert (holdings.policy.fd in mine) == bool(role.policy), place
         for name, fds in holdings.listeners.items():
             for fd in fds:
                 assert (fd in mine) == (name == role.listens), (place, name)
@@ -88,7 +89,7 @@ def test_keeping_only_some() -> None:
         spare = os.open("/dev/null", os.O_RDONLY)
         high = os.dup2(spare, 900)
         report = max(fd for fd in descriptors(os.getpid()) if fd not in (reader, writer, spare))
-        keep_only({reader, high})
+        close_all(gaps({reader, high}))
         left = set(descriptors(os.getpid()))
         os.dup2(high, report)  # nothing left to report by: the exit code does it
         os._exit(40 if left == {0, 1, 2, reader, high} else 41)
@@ -182,9 +183,15 @@ def cpu(pid: int) -> float:
 
 
 def test_sigterm_ends_it(door: Places, hold: Hold) -> None:
+    pid = hold("stream1", lambda place: place.serve())
+    door.end("monitor", "stream1").hear(Hello)
+    os.kill(pid, signal.SIGTERM)
+    assert exit_code(pid) == -signal.SIGTERM
+
+
+def test_what_is_last_is_done_after_sigterm(door: Places, hold: Hold) -> None:
     def serve(place: Place) -> None:
-        place.serve()
-        place.tell("monitor", Bug(place.name, "after"))
+        place.serve(last=lambda: place.report(ValueError("the last word")))
 
     pid = hold("stream1", serve)
     door.end("monitor", "stream1").hear(Hello)
@@ -192,12 +199,12 @@ def test_sigterm_ends_it(door: Places, hold: Hold) -> None:
     door.end(SUPERVISOR, "stream1").hear(Pong)
     os.kill(pid, signal.SIGTERM)
     assert exit_code(pid) == 0
-    assert door.end("monitor", "stream1").hear(Bug).text == "after"
+    assert "the last word" in door.end("monitor", "stream1").hear(Bug).text
 
 
 def test_sigterm_while_it_warms_up_ends_it(door: Places, hold: Hold) -> None:
     def serve(place: Place) -> None:
-        place.serve(lambda: warm_up(place))
+        place.serve(lambda: warm_up(place), last=lambda: None)
 
     def warm_up(place: Place) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -248,7 +255,7 @@ def test_every_role_handles_all_that_it_may_be_told(door: Places) -> None:
     """A message that the table lets through and nobody handles would be a bug at run time."""
     heard = []
 
-    def serving(place: Place, *arguments: object) -> None:
+    def serving(place: Place, *arguments: object, **named: object) -> None:
         may = {
             kind
             for sender in (SUPERVISOR, *(role.name for role in ROLES))
@@ -273,7 +280,7 @@ def test_what_is_done_after_the_fork(door: Places) -> None:
     def born() -> object:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        be_born(door.world, memory.survey(), privileged=ROOT)
+        be_born(door.world, memory.survey(), forever=ROOT)
         return {
             "ignored": int(status("SigIgn"), 16),
             "links": sorted({descriptors(os.getpid())[fd] for fd in (0, 1, 2)}),

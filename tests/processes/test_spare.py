@@ -117,6 +117,7 @@ def held(door: Places, pid: int) -> set[str]:
     holdings = door.world.holdings
     names = {fd: f"{owner} {peer}" for (owner, peer), fd in holdings.wires.items()}
     names |= {fd: name for name, fd in {**holdings.secrets, **holdings.files}.items()}
+    names[holdings.policy.fd] = "policy"
     names |= {fd: name for name, fds in holdings.listeners.items() for fd in fds}
     ours = descriptors(os.getpid())
     theirs = set(descriptors(pid).values())
@@ -130,7 +131,8 @@ def test_it_holds_what_any_place_needs_and_nothing_of_the_supervisor(
     wait_for(lambda: SUPERVISOR_END not in held(door, one.pid))
     found = held(door, one.pid)
     wires = {f"{owner} {peer}" for owner, peer in door.world.holdings.wires if owner != SUPERVISOR}
-    assert found == {*wires, "identity", "tls", "journal", "places", "stderr", "tcp", "udp"}
+    files = {"identity", "tls", "journal", "places", "stderr", "policy"}
+    assert found == {*wires, *files, "tcp", "udp"}
 
 
 def test_after_its_call_the_wire_it_waited_at_is_closed(door: Places) -> None:

@@ -1,17 +1,21 @@
 """Tests of the ssh process and its wires: a frontend that was taken over, and hostile handovers."""
 
+import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests import sshclients
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshkeys import Key, ed25519_key
+from tests.sshclients import alice_in, client, handing_over
+from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
@@ -29,10 +33,11 @@ from panicdoor.messages import (
     Write,
 )
 from panicdoor.orders.sshwire import Reader, string
+from panicdoor.processes import ssh as ssh_module
 from panicdoor.processes.opening import open_door
+from panicdoor.processes.ssh import STRANGERS
 
 ALICE = ed25519_key()
-H1, H2 = b"1" * 32, b"2" * 32
 
 
 @pytest.fixture
@@ -65,16 +70,29 @@ class TakenOver:
     def __init__(self, places: Places) -> None:
         self.end: End = places.end("ssh", "monitor")
         self.host = places.world.host_key.blob
-        self._ids = 0
+        self._ids = self._monitor = 0
+        self.hello(1, EPOCH)
 
-    def sign(self, hash: bytes, connection: int = 1, epoch: int = EPOCH) -> bytes:
+    def hello(self, fill: int, epoch: int) -> None:
+        """Say that a process has taken the place, and hear a challenge of another monitor."""
+        self.end.say(Hello("ssh", fill, epoch))
+        while (fresh := self.end.hear(Fresh)).epoch == self._monitor:
+            pass
+        self.challenge, self._monitor = fresh.challenge, fresh.epoch
+        self.h1, self.h2 = self.met(1), self.met(2)
+
+    def met(self, client: object, **other: Any) -> Exchange:
+        """Return a key exchange that names this door and its last challenge."""
+        return exchange(self.host, self.challenge, client, **other)
+
+    def sign(self, made: Exchange, connection: int = 1, epoch: int = EPOCH) -> bytes:
         self._ids += 1
-        self.end.say(Sign(self._ids, epoch, connection, hash))
+        self.end.say(Sign(self._ids, epoch, connection, made.hash, made.transcript))
         return self.end.hear(Signed, id=self._ids).signature
 
     def login(
-        self, user: str, key: Key, hash: bytes, *, connection: int = 1, host: bytes | None = None,
-        method: str = HOSTBOUND, algorithm: str = "", tail: bytes = b"",
+        self, user: str, key: Key, made: Exchange, *, connection: int = 1,
+        host: bytes | None = None, method: str = HOSTBOUND, algorithm: str = "", tail: bytes = b"",
     ) -> Session:  # fmt: skip
         body = (
             b"\x32" + string(user.encode()) + string(b"ssh-connection") + string(method.encode())
@@ -82,9 +100,13 @@ class TakenOver:
         )  # fmt: skip
         if method == HOSTBOUND:
             body += string(self.host if host is None else host)
-        signature = key.sign(string(hash) + body) + tail
+        return self.say_login(body, key.sign(string(made.hash) + body) + tail, connection)
+
+    def say_login(
+        self, body: bytes, signature: bytes, connection: int = 1, epoch: int = EPOCH
+    ) -> Session:
         self._ids += 1
-        self.end.say(Login(self._ids, EPOCH, connection, body, signature, "192.0.2.7"))
+        self.end.say(Login(self._ids, epoch, connection, body, signature, "192.0.2.7"))
         return self.end.hear(Session, id=self._ids)
 
     def ask(self, words: str, session: str, epoch: int = EPOCH) -> Answer:
@@ -98,16 +120,13 @@ class TakenOver:
 def taken_over(places: Places) -> TakenOver:
     places.fill("monitor")
     places.end("writer", "monitor")
-    found = TakenOver(places)
-    found.end.say(Hello("ssh", 1, EPOCH))
-    found.end.hear(Fresh)
-    return found
+    return TakenOver(places)
 
 
 def test_a_login_by_the_book(taken_over: TakenOver, places: Places) -> None:
-    signed = Reader(taken_over.sign(H1))
+    signed = Reader(taken_over.sign(taken_over.h1))
     assert signed.string() == b"ssh-ed25519"
-    session = taken_over.login("alice", ALICE, H1)
+    session = taken_over.login("alice", ALICE, taken_over.h1)
     assert (session.principal, session.level, session.note) == ("alice", "defend", "")
     assert session.token
     entries = [m for m in places.end("writer", "monitor").waiting() if isinstance(m, Write)]
@@ -117,32 +136,73 @@ def test_a_login_by_the_book(taken_over: TakenOver, places: Places) -> None:
 
 
 def test_a_login_to_another_host_replayed(taken_over: TakenOver) -> None:
-    taken_over.sign(H1)
-    assert not taken_over.login("alice", ALICE, H1, host=ed25519_key().blob).token
-    session = taken_over.login("alice", ALICE, H1, method=PLAIN)
+    elsewhere = ed25519_key().blob
+    there = exchange(elsewhere, taken_over.challenge)
+    for method, host in ((HOSTBOUND, elsewhere), (HOSTBOUND, taken_over.host), (PLAIN, None)):
+        assert taken_over.sign(there) == b""
+        assert taken_over.sign(Exchange(taken_over.h1.transcript, there.hash)) == b""
+        assert not taken_over.login("alice", ALICE, there, host=host, method=method).token
+    taken_over.sign(taken_over.h1)
+    assert not taken_over.login("alice", ALICE, taken_over.h1, host=elsewhere).token
+
+
+def test_plain_publickey_may_look(taken_over: TakenOver) -> None:
+    taken_over.sign(taken_over.h1)
+    session = taken_over.login("alice", ALICE, taken_over.h1, method=PLAIN)
     assert session.level == "observe"
     assert "Observe only" in session.note
     assert "needs more than observe" in taken_over.ask("forbidden", session.token).text
 
 
+def test_a_login_replayed_to_the_next_monitor(taken_over: TakenOver, places: Places) -> None:
+    """Also when the door has been started again: it is a monitor with the same key."""
+    old = taken_over.h1
+    taken_over.sign(old)
+    body = (
+        b"\x32" + string(b"alice") + string(b"ssh-connection") + string(HOSTBOUND.encode())
+        + b"\x01" + string(b"ssh-ed25519") + string(ALICE.blob) + string(taken_over.host)
+    )  # fmt: skip
+    signature = ALICE.sign(string(old.hash) + body)
+    assert taken_over.say_login(body, signature).token
+    places.stop("monitor", signal.SIGKILL)
+    places.fill("monitor", fill_no=2)
+    taken_over.hello(2, EPOCH)
+    for connection in (1, 2):
+        assert taken_over.sign(old, connection) == b""
+        assert not taken_over.say_login(body, signature, connection).token
+    assert taken_over.sign(taken_over.h2, 3)
+    assert taken_over.sign(old, 3)  # as if it were a rekey
+    assert not taken_over.say_login(body, signature, 3).token
+    assert taken_over.sign(taken_over.h1, 4)
+    assert taken_over.login("alice", ALICE, taken_over.h1, connection=4).token
+
+
 def test_a_session_id_used_twice(taken_over: TakenOver) -> None:
-    taken_over.sign(H1)
-    assert taken_over.login("alice", ALICE, H1).token
-    assert not taken_over.login("alice", ALICE, H1).token
-    assert taken_over.sign(H1, connection=2) == b""
-    assert not taken_over.login("alice", ALICE, H1, connection=2).token
+    taken_over.sign(taken_over.h1)
+    assert taken_over.login("alice", ALICE, taken_over.h1).token
+    assert not taken_over.login("alice", ALICE, taken_over.h1).token
+    assert taken_over.sign(taken_over.h1, connection=2) == b""
+    assert not taken_over.login("alice", ALICE, taken_over.h1, connection=2).token
 
 
-@pytest.mark.parametrize("size", [0, 20, 65, 6144])
+@pytest.mark.parametrize("size", [0, 20, 32, 65, 6144])
 def test_what_is_no_hash_is_not_signed(taken_over: TakenOver, size: int) -> None:
-    assert taken_over.sign(b"x" * size) == b""
-    assert not taken_over.login("alice", ALICE, b"x" * size).known
+    made = Exchange(taken_over.h1.transcript, b"x" * size)
+    assert taken_over.sign(made) == b""
+    assert not taken_over.login("alice", ALICE, made).known
+
+
+def test_a_hash_of_sha1_is_not_signed(taken_over: TakenOver) -> None:
+    made = taken_over.met(1, digest="sha1")
+    assert len(made.hash) == 20
+    assert taken_over.sign(made) == b""
+    assert not taken_over.login("alice", ALICE, made).known
 
 
 def test_a_rekey_hash(taken_over: TakenOver) -> None:
-    taken_over.sign(H1)
-    assert taken_over.sign(H2)
-    assert not taken_over.login("alice", ALICE, H2).token
+    taken_over.sign(taken_over.h1)
+    assert taken_over.sign(taken_over.h2)
+    assert not taken_over.login("alice", ALICE, taken_over.h2).token
 
 
 def test_nobody_else(taken_over: TakenOver) -> None:
@@ -155,23 +215,23 @@ def test_nobody_else(taken_over: TakenOver) -> None:
         ("alice", ALICE, {"algorithm": "ssh-rsa"}),
     )
     for number, (user, key, other) in enumerate(tries):
-        hash = bytes([number]) * 32
-        taken_over.sign(hash, connection=number)
+        made = taken_over.met(number)
+        assert taken_over.sign(made, connection=number)
         options = {"connection": number, **other}
-        assert not taken_over.login(user, key, hash, **options).token
+        assert not taken_over.login(user, key, made, **options).token
 
 
 def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
     for i in range(1000):
-        hash = i.to_bytes(32, "big")
-        taken_over.sign(hash, connection=i)
+        made = taken_over.met(i)
+        assert taken_over.sign(made, connection=i)
         name = f"ssh-ed25519{i}"
-        assert not taken_over.login("alice", ALICE, hash, connection=i, algorithm=name).token
+        assert not taken_over.login("alice", ALICE, made, connection=i, algorithm=name).token
 
 
 def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
-    taken_over.sign(H1)
-    token = taken_over.login("alice", ALICE, H1).token
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
     for wrong, epoch in ((token[:-1], EPOCH), ("0" * 32, EPOCH), (token, EPOCH + 1)):
         assert taken_over.ask("ping", wrong, epoch).text == "this session has ended; log in again\n"
     taken_over.end.say(Logout(EPOCH, 1))
@@ -179,16 +239,16 @@ def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
 
 
 def test_a_session_dies_with_the_process_that_has_it(taken_over: TakenOver) -> None:
-    taken_over.sign(H1)
-    token = taken_over.login("alice", ALICE, H1).token
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
     taken_over.end.say(Hello("ssh", 2, EPOCH + 9))
     assert "has ended" in taken_over.ask("ping", token).text
     assert "has ended" in taken_over.ask("ping", token, EPOCH + 9).text
 
 
 def test_a_stream_cannot_use_a_session(taken_over: TakenOver, places: Places) -> None:
-    taken_over.sign(H1)
-    token = taken_over.login("alice", ALICE, H1).token
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
     stream = places.end("stream1", "monitor")
     stream.say(Ask(1, EPOCH, FAR, "tcp", LOOPBACK, "", ("forbidden",), "", token))
     assert stream.hear(Answer, id=1).code
@@ -197,7 +257,7 @@ def test_a_stream_cannot_use_a_session(taken_over: TakenOver, places: Places) ->
 @pytest.mark.parametrize(
     "message",
     [
-        Sign(1, EPOCH, 1, H1),
+        Sign(1, EPOCH, 1, b"1" * 32, b"2"),
         Login(1, EPOCH, 1, b"2", b"", LOOPBACK),
         Logout(EPOCH, 1),
     ],
@@ -206,8 +266,8 @@ def test_a_stream_cannot_use_a_session(taken_over: TakenOver, places: Places) ->
 def test_hostile_packets_to_the_monitor(taken_over: TakenOver, message: Message) -> None:
     for packet in hostile(message):
         taken_over.end.push(packet)
-    taken_over.sign(H1, connection=50)
-    assert taken_over.login("alice", ALICE, H1, connection=50).token
+    taken_over.sign(taken_over.h1, connection=50)
+    assert taken_over.login("alice", ALICE, taken_over.h1, connection=50).token
 
 
 # The ssh process
@@ -235,6 +295,58 @@ def _packet(message: Message) -> bytes:
 
 def test_a_client_is_handed_over(ssh: End) -> None:
     assert _banner(ssh) == b"SSH-2.0-panicdoor\r\n"
+
+
+def test_what_is_handed_over_and_is_no_socket_is_closed(ssh: End, places: Places) -> None:
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    before = descriptors(pid)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for _ in range(50):
+        ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [null])
+    os.close(null)
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:
+    """Who is dropped before it has begun is dropped all the same."""
+    pid = places.pids["ssh"]
+    assert _banner(ssh)
+    before = descriptors(pid)
+    with ExitStack() as stack:
+        for number in range(STRANGERS + 200):
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            peer = f"198.51.{number % 100}.7"
+            ssh.push(_packet(Handover(peer, LOOPBACK, 903)), [theirs.fileno()])
+            theirs.close()
+        assert _banner(ssh)
+        wait_for(lambda: descriptors(pid) <= before + STRANGERS + 8)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+
+
+def test_who_holds_most_loses_the_oldest(tmp_path: Path) -> None:
+    """Of more that have logged in than there is room for."""
+
+    def hurry() -> None:
+        vars(ssh_module)["LOGGED_IN_MAX"] = 3
+
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        async with AsyncExitStack() as stack:
+            made = [
+                await stack.enter_async_context(client(handing_over(places), alice))
+                for _ in range(5)
+            ]
+            await made[0].end()
+            await made[1].end()
+            for still in made[2:]:
+                assert (await still.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
 
 
 def test_handovers_with_more_or_fewer_sockets(ssh: End, places: Places) -> None:

@@ -79,7 +79,7 @@ class Door:
         ENTRIES.update(self.entries)
         for prepare in self.before:
             prepare()
-        return Supervisor(self.world).run(lambda world, notes: os.close(ready))
+        return Supervisor(self.world, reloads=True).run(lambda world, notes: os.close(ready))
 
     def places(self) -> dict[str, int]:
         """Return who holds which place."""
@@ -146,8 +146,8 @@ def refilled(door: Door, name: str, before: int) -> bool:
 def test_places_start_in_the_order_of_roles_and_end_in_the_reverse(door: Door) -> None:
     def noting(place: Place) -> None:
         door.note(f"begins {place.role.name}")
-        serve(place)
-        door.note(f"ends {place.role.name}")
+        ignore_all(place)
+        place.serve(last=lambda: door.note(f"ends {place.role.name}"))
 
     def writing(place: Place) -> None:
         door.note("begins writer")
@@ -191,7 +191,7 @@ def test_what_does_not_end_is_killed(door: Door, monkeypatch: pytest.MonkeyPatch
 def test_a_door_that_is_not_whole_in_time_is_closed_again(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "READY_S", 0.5)
+    monkeypatch.setattr(supervisor, "READY_S", 1.0)
 
     def silent(place: Place) -> None:
         place.serve(lambda: place.run_for(60))
@@ -200,7 +200,9 @@ def test_a_door_that_is_not_whole_in_time_is_closed_again(
     door.start()
     pid, door.pid = door.pid, 0
     assert exit_code(pid) == 1
-    assert door.noted() == ["failed: datagram did not start in 0 seconds"]
+    (noted,) = door.noted()  # on a busy machine others may be late, too
+    late = noted.removeprefix("failed: ").removesuffix(" did not start in 1 seconds").split(", ")
+    assert "datagram" in late
     assert door.left(pid) == []
 
 
@@ -441,6 +443,8 @@ class Narrow(Wire):
 
 
 def listed(door: Door) -> dict[str, int]:
-    """Return the list of places as it stands on disk."""
+    """Return the list of places as it stands on disk; the supervisor itself stands there, too."""
     rows = [line.split() for line in (door.directory / "places").read_text().splitlines()[1:]]
-    return {row[0]: int(row[1]) for row in rows if len(row) == 3}
+    found = {row[0]: int(row[1]) for row in rows if len(row) == 3}
+    assert found.pop(SUPERVISOR, door.pid) == door.pid
+    return found

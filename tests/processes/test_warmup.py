@@ -102,7 +102,7 @@ def test_a_warm_up_ends_where_nobody_answers(
 
 
 def test_every_way_is_warmed_up() -> None:
-    ways = {detect(text[:8], eof=True) for text in warmup.CLEAR}
+    ways = {detect(text[:8], eof=True) for text in (*warmup.CLEAR, warmup.SSH)}
     assert ways == set(Way)
     assert {detect(text[:8], eof=True) for text in warmup.INSIDE_TLS} == set(Way) - {Way.TLS}
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.places import End, Places, descriptors, hostile, opened, resident
+from tests.running import wait_for
 
+from panicdoor.commands import snapshot
 from panicdoor.messages import PART_MAX, Bug, Cancel, Hello, More, Output, Run
 from panicdoor.processes.place import BUGS_A_MINUTE
 
+WARM = 9  # times, after which all has been done that is done for the first time
+GROWTH_MAX = 1024  # KiB, in forty times: each would take more if it kept anything
 EPOCH = 99  # the monitor's, whom these tests play
 CONTROL = "".join(chr(code) for code in (*range(10), *range(11, 32), 127))
 
@@ -69,6 +73,16 @@ def test_one_more_one_part(worker: End) -> None:
     assert alive(worker)
 
 
+def test_what_is_followed_goes_on_behind_its_cursor(worker: End) -> None:
+    for cursor, text, after in (("", "1\n", "1"), ("41", "42\n", "42")):
+        begin = run(1, "onward", "--follow")
+        worker.say(Run(begin.id, begin.epoch, begin.to, begin.until, begin.words, cursor))
+        assert output(worker, 1) == (text, False, 0)
+        worker.say(More(1, EPOCH))
+        last = worker.hear(Output, id=1)
+        assert (last.text, last.end, last.cursor) == ("", True, after)
+
+
 def test_an_error_in_the_middle_is_the_end_of_the_answer(places: Places, worker: End) -> None:
     worker.say(run(1, "fail"), More(1, EPOCH))
     assert output(worker, 1) == ("trying\n", False, 0)
@@ -76,13 +90,38 @@ def test_an_error_in_the_middle_is_the_end_of_the_answer(places: Places, worker:
     assert alive(worker)
 
 
-@pytest.mark.parametrize("words", [("nonesuch",), ("count", "x"), (), ("count", "1", "2")])
+@pytest.mark.parametrize("words", [("nonesuch",), ("count", "x"), ("",), ("count", "1", "2")])
 def test_what_makes_no_sense_is_an_error_too(worker: End, words: tuple[str, ...]) -> None:
     worker.say(run(1, *words))
     text, end, code = output(worker, 1)
     assert (end, code) == (True, 1)
     assert text
     assert alive(worker)
+
+
+def test_no_words_are_the_errand_to_read_the_policy(places: Places, worker: End) -> None:
+    memory = places.world.holdings.policy
+    worker.say(run(1))
+    assert output(worker, 1) == ("", True, 0)
+    found = memory.read()
+    assert found
+    assert (found[0], found[1].door) == (1, places.world.door)
+    (places.directory / "door.toml").write_text("junk")
+    worker.say(run(2))
+    text, end, code = output(worker, 2)
+    assert text.startswith(f"{places.directory}/door.toml: line 1")
+    assert (end, code) == (True, 1)
+    assert memory.newest() == 1
+    assert alive(worker)
+
+
+def test_an_observer_cannot_write_the_policy(places: Places) -> None:
+    places.fill("observer")
+    end = places.end("monitor", "observer")
+    end.hear(Hello)
+    end.say(run(1))
+    assert output(end, 1) == ("this document cannot be written here\n", True, 1)
+    assert places.world.holdings.policy.read() is None
 
 
 def test_a_bug_is_reported_in_one_line_and_the_next_errand_works(worker: End) -> None:
@@ -228,3 +267,43 @@ def test_what_finds_no_room_is_lost_and_it_goes_on(places: Places, worker: End) 
     worker.waiting()
     assert alive(worker)
     assert places.lives("worker1")
+
+
+def has_read(pid: int) -> int:
+    """Return how many bytes a process has read, since it began."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+def test_an_observer_keeps_what_triage_compares_with(places: Places) -> None:
+    pids = [places.fill(name) for name in ("observer", "worker1")]
+    for name in ("observer", "worker1"):
+        places.end("monitor", name).hear(Hello)
+    before = [has_read(pid) for pid in pids]
+    for _ in range(2):
+        now = has_read(pids[0])
+        wait_for(lambda now=now: has_read(pids[0]) > now, 3 * snapshot.KEEP_S)  # type: ignore[misc]
+    assert has_read(pids[1]) == before[1]
+
+
+def answer(end: End, number: int, *words: str) -> str:
+    """Return a whole answer, taken part by part."""
+    end.say(run(number, *words))
+    said = end.hear(Output, id=number)
+    text = said.text
+    while not said.end:
+        end.say(More(number, EPOCH))
+        said = end.hear(Output, id=number)
+        text += said.text
+    assert said.code == 0
+    return text
+
+
+def test_looking_again_and_again_takes_no_more_memory(places: Places) -> None:
+    pid = places.fill("observer")
+    end = places.end("monitor", "observer")
+    end.hear(Hello)
+    for number in range(50):
+        assert answer(end, number, "triage", *["--json"] * (number % 2))
+        if number == WARM:
+            before = resident(pid)
+    assert resident(pid) - before < GROWTH_MAX

@@ -8,6 +8,7 @@ Rules:
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -22,18 +23,37 @@ from typing import Final
 from panicdoor.cli.init import make_door, program
 from panicdoor.config import PORT_MAX, Address
 from panicdoor.errors import CommandError
+from panicdoor.keys import generate_identity, parse_public_key
 from panicdoor.printable import escape_line
 from panicdoor.processes.supervisor import serve
 
 PORT: Final = 9903  # above 1023, where nobody needs to be root
 LINE_MAX: Final = 40  # columns of a line to copy that leave room for what is said about it
+WIDTH: Final = 80  # columns of the usual terminal
+OPERATOR: Final = "you"  # whose key the door knows
 
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _ABOUT = """\
 Open a throwaway door on this machine's loopback addresses, tcp and udp, and
 say what to type to try it. It needs no root, no other machine can reach it, and
-its keys are made for this one run.
+its keys are made for this one run: the door's, and one of an operator, with
+which ssh is let in to look.
+"""
+
+# With this file ssh asks no question, and leaves nothing in the files of who tries it.
+_SSH_CONFIG = """\
+Host demo
+    HostName 127.0.0.1
+    Port {port}
+    User {user}
+    HostKeyAlias demo
+    IdentityFile {key}
+    IdentitiesOnly yes
+    UserKnownHostsFile {hosts}
+    GlobalKnownHostsFile none
+    StrictHostKeyChecking yes
+    UpdateHostKeys no
 """
 
 _MORE = """\
@@ -71,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         _make(directory, tuple(Address(host, port) for host in hosts))
         return serve(
             directory,
-            ready=lambda _, notes: print(welcome(port, notes, program()), flush=True),
+            ready=lambda _, notes: print(welcome(port, notes, program(), directory), flush=True),
             demo=True,
         )
     finally:
@@ -81,12 +101,15 @@ def run(arguments: argparse.Namespace) -> int:
             shutil.rmtree(directory)
 
 
-def welcome(port: int, notes: Iterable[str], start: str) -> str:
+def welcome(port: int, notes: Iterable[str], start: str, directory: Path) -> str:
     """Return what a newcomer is told: lines to copy, and what this door cannot do (`notes`).
 
     `start` is how this program is started, as `init.program` says it.
     """
+    ssh = f"ssh -F {shlex.quote(str(directory / 'ssh_config'))} demo"
     lines = (
+        (f"{ssh} triage", "what is wrong?"),
+        (ssh, "the same, in a console"),
         (f"nc 127.0.0.1 {port}", "wait for the greeting, type: help"),
         (f"telnet 127.0.0.1 {port}", "the same"),
         (f"http://127.0.0.1:{port}/", "in a browser"),
@@ -95,13 +118,19 @@ def welcome(port: int, notes: Iterable[str], start: str) -> str:
     )
     limits = "".join(f"Here {note}.\n" for note in notes)
     left = max(len(line) for line, _ in lines if len(line) <= LINE_MAX)
-    what = "\n".join(f"  {line:{left}}  {about}" for line, about in lines)
+    what = "\n".join(_row(line, left, about) for line, about in lines)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 
 {what}
 
 {limits}Ctrl-C removes everything."""
+
+
+def _row(line: str, left: int, about: str) -> str:
+    """Return a line to copy, and beside it what it is for, where a terminal has room for that."""
+    row = f"  {line:{left}}  {about}"
+    return row if len(row) <= WIDTH else f"  {line}"
 
 
 def _port(text: str) -> int:
@@ -132,7 +161,10 @@ def _make(directory: Path, listen: tuple[Address, ...]) -> None:
     if child == 0:
         code = 1
         try:
-            make_door(directory, name="demo", listen=listen)
+            private, public = generate_identity(f"panicdoor demo {OPERATOR}")
+            key = parse_public_key(public, OPERATOR)
+            make_door(directory, name="demo", listen=listen, signers=[(OPERATOR, key)])
+            _make_ssh(directory, private, listen[0].port)
             code = 0
         except Exception as wrong:
             said = escape_line(str(wrong) or type(wrong).__name__)
@@ -149,3 +181,13 @@ def _make(directory: Path, listen: tuple[Address, ...]) -> None:
         raise
     if status:
         raise CommandError("the demo's door could not be made")
+
+
+def _make_ssh(directory: Path, private: bytes, port: int) -> None:
+    """Write what ssh needs to come in: the operator's key, and which host key to expect."""
+    key, hosts = directory / OPERATOR, directory / "known_hosts"
+    key.touch(mode=0o600)
+    key.write_bytes(private)
+    hosts.write_text(f"demo {(directory / 'identity.pub').read_text('ascii')}", "ascii")
+    config = _SSH_CONFIG.format(port=port, user=OPERATOR, key=f'"{key}"', hosts=f'"{hosts}"')
+    (directory / "ssh_config").write_text(config, "utf-8")

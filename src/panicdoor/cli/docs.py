@@ -17,8 +17,18 @@ SUBCOMMANDS: Final[tuple[Subcommand, ...]] = (
     ),
     (
         "serve DIR",
-        "Be the door that DIR describes, in the foreground. SIGTERM ends it. What is wrong in DIR "
-        "is said in one line before anything is opened.",
+        "Be the door that DIR describes, in the foreground. SIGTERM ends it, SIGHUP has the policy "
+        "read anew. What is wrong in DIR is said in one line before anything is opened.",
+    ),
+    (
+        "reload DIR",
+        "Have the open door of DIR read door.toml and allowed_signers anew. What is wrong is said "
+        "with its file and line, and the door goes on as before. Sessions whose grant is gone end.",
+    ),
+    (
+        "who-may COMMAND DIR [--json]",
+        "Say who may run COMMAND (or the commands of a level), how many must sign, from which "
+        "networks, and whether it makes root. It reads the files; no door need be open.",
     ),
     (
         "demo",
@@ -29,6 +39,11 @@ SUBCOMMANDS: Final[tuple[Subcommand, ...]] = (
         "ask HOST[:PORT]",
         "Fetch the manual of a door by datagrams, all its pages, repeating what is lost, and print "
         "it.",
+    ),
+    (
+        "journal verify|show|export JOURNAL",
+        "Say whether the journal of a door (its directory, or one file) is whole, and whether it "
+        "agrees with receipts; print its entries, or all its lines as one file.",
     ),
     ("docs [DIR] [--check]", "Write this page and commands.md from the registry into DIR."),
 )

@@ -41,6 +41,8 @@ from panicdoor.keys import (
 NAMESPACES: Final = "order@panicdoor,login@panicdoor"
 LISTEN: Final = (Address("127.0.0.1", PORT), Address("::1", PORT))
 
+ANY_HOST: Final = ("0.0.0.0", "::")  # noqa: S104 - shown as HOST: nobody connects to these
+
 _FIRST_FREE_PORT = 1024  # below it, Linux wants CAP_NET_BIND_SERVICE unless told otherwise
 
 _ABOUT = """\
@@ -69,7 +71,8 @@ _SIGNERS = """\
 _DOOR = """\
 # A door of panicdoor, in TOML (toml.io). Every key there is stands here. What
 # is not understood is refused when the door is opened, with its key and what
-# was expected. Texts are printable ASCII, 80 characters at most.
+# was expected. Texts are printable ASCII, 80 characters at most. An open door
+# takes what is changed here with: panicdoor reload DIR
 
 # What this door is called. An order names the door it is for, so a new name
 # makes orders for the old one worthless.
@@ -261,7 +264,15 @@ def _made(
     low = min(address.port for address in listen) < _FIRST_FREE_PORT
     lines.append("Open it (as root, for a port below 1024):" if low and not root else "Open it:")
     lines.append(f"  {program()} serve {shlex.quote(str(directory))}")
+    if people:
+        lines += ["Come in, and see what is wrong:", f"  {_ssh(people[0], listen[0])}"]
     return "\n".join(lines)
+
+
+def _ssh(who: str, address: Address) -> str:
+    """Return the line that a person types to come in."""
+    host = "HOST" if address.host in ANY_HOST else address.host
+    return f"ssh -p {address.port} {who}@{host} triage"
 
 
 def _has_user() -> bool:

@@ -22,8 +22,11 @@ from panicdoor.printable import escape_line
 COMMANDS: Final = {
     "init": "make the directory of a new door: its policy and its keys",
     "serve": "open a door and keep it open, in the foreground",
+    "reload": "have an open door read its policy anew",
+    "who-may": "say who may run a command, and how many must sign",
     "demo": "try it: a throwaway door on this machine, without root",
     "ask": "fetch a door's documentation by datagrams and print it",
+    "journal": "say whether a door's journal is whole, and what stands in it",
     "docs": "print the documentation that is made from the commands",
 }
 
@@ -109,7 +112,7 @@ def _run(argv: Sequence[str]) -> int:
             allow_abbrev=False,
         )
         if name == chosen:
-            module = cast(Subcommand, import_module(f"panicdoor.cli.{name}"))
+            module = cast(Subcommand, import_module(f"panicdoor.cli.{name.replace('-', '_')}"))
             module.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     if module is None:

@@ -22,7 +22,8 @@ wrong is said in one line, and nothing is left half started.
 """
 
 _MORE = """\
-SIGTERM or Ctrl-C closes the door. Where NOTIFY_SOCKET is set, ready is
+SIGTERM or Ctrl-C closes the door; SIGHUP, or panicdoor reload DIR, has it read
+its policy anew. Where NOTIFY_SOCKET is set, ready is
 announced there, as systemd expects of Type=notify.
 
 exit codes: 0 closed as asked, 1 failed, 2 a file in DIR is wrong, an address

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -32,7 +33,6 @@ PLACES: Final = (
     "/etc/nomad.d", "/etc/openvpn", "/etc/ipsec.d", "/etc/swanctl", "/etc/strongswan",
     "/etc/cockpit/ws-certs.d", "/etc/postgresql", "/etc/mysql", "/etc/redis", "/etc/mosquitto",
     "/etc/rabbitmq", "/etc/elasticsearch", "/etc/grafana", "/etc/prometheus", "/etc/puppetlabs",
-    "/etc/panicdoor",
 )  # fmt: skip
 ENDINGS: Final = (".pem", ".crt", ".cer", ".cert", ".der", ".bundle")
 DEPTH_MAX: Final = 4  # folders below a place
@@ -47,13 +47,19 @@ SOON_DAYS: Final = 14  # ACME clients renew a month before the end, so by then t
 _TRUST: Final = ("/usr/share/ca-certificates/", "/usr/local/share/ca-certificates/")
 _DER: Final = b"\x30"  # what DER begins with, and PEM does not
 _DAY_S: Final = 86400
+_OWN: Final = "this door's own"  # what stands in place of a file
 
 
 class Dated(NamedTuple):
-    """A certificate and the first file it was found in."""
+    """A certificate and the first file it was found in; "" for this door's own."""
 
     certificate: Certificate
     file: str
+
+    @property
+    def where(self) -> str:
+        """Where it is, for people."""
+        return self.file or _OWN
 
     @property
     def name(self) -> str:
@@ -79,10 +85,15 @@ class Report:
         return (one.certificate.ends - self.now).total_seconds() / _DAY_S
 
 
-def look(places: tuple[str, ...] = PLACES) -> Iterator[str | Report]:
-    """Yield each place before it is looked into, as a disk may not answer, and then the report."""
+def look(own: bytes = b"", places: tuple[str, ...] = PLACES) -> Iterator[str | Report]:
+    """Yield each place before it is looked into, as a disk may not answer, and then the report.
+
+    `own` is what this door shows, in DER: nobody but those who speak TLS for it has its file.
+    """
     report = Report(datetime.fromtimestamp(time.time(), UTC))
     seen: dict[bytes, Dated] = {}
+    if own:
+        _add(report, seen, [own], "")
     walk = _Walk()
     for place in places:
         if walk.full or report.files >= FILES_MAX:
@@ -135,7 +146,7 @@ class _Walk:
 def _read(report: Report, seen: dict[bytes, Dated], path: str) -> None:
     """Add the certificates of one file; what is no file, or nothing of the kind, adds nothing."""
     try:
-        if os.path.realpath(path).startswith(_TRUST) or not stat.S_ISREG(os.stat(path).st_mode):
+        if _is_trusted(path) or not stat.S_ISREG(os.stat(path).st_mode):
             return
         data = reading.read(path, FILE_BYTES)
     except OSError:
@@ -146,23 +157,40 @@ def _read(report: Report, seen: dict[bytes, Dated], path: str) -> None:
         if len(blocks) > CHAIN_MAX:
             report.stores += 1
             return
+    except CertificateError as error:
+        report.broken.append(f"{reading.bytewise(path)}: {error}")
+        return
+    _add(report, seen, blocks, reading.bytewise(path))
+
+
+def _add(report: Report, seen: dict[bytes, Dated], blocks: list[bytes], path: str) -> None:
+    try:
         for block in blocks:
             if block not in seen:
                 seen[block] = Dated(x509.parse(block), path)
     except CertificateError as error:
-        report.broken.append(f"{path}: {error}")
+        report.broken.append(f"{path or _OWN}: {error}")
+
+
+def _is_trusted(path: str) -> bool:
+    """Return whether a file is a link into a store of trust: most of /etc/ssl/certs is."""
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return False
+    return target.startswith(_TRUST) or os.path.realpath(path).startswith(_TRUST)
 
 
 def wrong(report: Report) -> Iterator[str]:
     """Yield what is not normal, worst first."""
     ending = [one for one in report.found if report.days(one) < SOON_DAYS]
     for one in ending[:NAMED_MAX]:
-        yield f"{one.name} {_when(report.days(one))} ({one.file})"
+        yield f"{one.name} {_when(report.days(one))} ({one.where})"
     if len(ending) > NAMED_MAX:
         yield f"{len(ending) - NAMED_MAX} more have ended or end within {SOON_DAYS} days"
     early = [one for one in report.found if one.certificate.begins > report.now]
     for one in early[:NAMED_MAX]:
-        yield f"{one.name} is not valid yet ({one.file}); is this host's clock right?"
+        yield f"{one.name} is not valid yet ({one.where}); is this host's clock right?"
 
 
 def _when(days: float) -> str:
@@ -172,18 +200,33 @@ def _when(days: float) -> str:
     )
 
 
-@command(level=Level.OBSERVE, where=Where.WORKER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .now date: this host's clock
+    .certificates[].ends date: until when it is valid
+    .certificates[].begins date: from when on
+    .certificates[].days number: days that are left, less than 0 where it has ended
+    .certificates[].names[] text: whom it is for
+    .certificates[].file text?: the first file it was found in; null for this door's own
+    .broken[] text: a file that could not be understood, and why
+    .files int: how many were read
+    .stores int: how many of them hold certificates that are trusted
+    .left_out int: certificates that are not shown
+    .cut bool: whether there were too many files to look at all
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
 def certificates(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show which certificates end soon.
 
-    It reads files, in the folders of /etc where web servers, mail servers, Kubernetes and others
-    keep what they present: a service may still present an older one, until it reloads. Each folder
-    is named before it is read, as a disk may not answer. Stores of trusted certificates are counted
-    and left out. Nothing is verified: this is a calendar, by this host's clock, which may be wrong.
-    Normal: more than 14 days left.
-
-    With --json: findings (sentences), now, certificates (ends, begins, days, names, file), broken
-    (sentences), files, stores, left_out, cut (true where there were too many files to read).
+    This door's own is among them. The others are read from files, in the folders of /etc where web
+    servers, mail servers, Kubernetes and others keep what they present: a service may still present
+    an older one, until it reloads. Each folder is named before it is read, as a disk may not
+    answer. Stores of trusted certificates are counted and left out. Nothing is verified: this is a
+    calendar, by this host's clock, which may be wrong. Normal: more than 14 days left.
 
     Arguments:
         json: print one JSON object, with up to 100 certificates
@@ -195,7 +238,7 @@ def certificates(context: Context, *, json: bool = False) -> Iterator[str]:
     """
     if not json:
         yield "reading"
-    for step in look():
+    for step in look(context.manual.certificate):
         if isinstance(step, Report):
             yield from document(_document(step)) if json else lines_as_parts(_lines(step))
         elif not json and os.path.isdir(step):
@@ -217,7 +260,7 @@ def _lines(report: Report) -> Iterator[str]:
                 one.certificate.ends.strftime("%Y-%m-%d"),
                 "ENDED" if report.days(one) < 0 else duration(report.days(one) * _DAY_S),
                 one.name,
-                one.file,
+                one.where,
             )
             for one in report.found[:SHOWN_MAX]
         ),
@@ -241,7 +284,7 @@ def _document(report: Report) -> Json:
                 "begins": one.certificate.begins.isoformat(),
                 "days": round(report.days(one), 1),
                 "names": list(one.certificate.names),
-                "file": one.file,
+                "file": one.file or None,
             }
             for one in shown
         ],

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from panicdoor.commands.clock import moment
-from panicdoor.commands.registry import Context, Level, Where, command
+from panicdoor.commands.fields import fields
+from panicdoor.commands.registry import Context, Level, Seconds, Where, command
 from panicdoor.commands.table import (
     WIDTH,
     Column,
@@ -22,12 +23,10 @@ from panicdoor.commands.table import (
     lines_as_parts,
     table,
 )
-from panicdoor.errors import CommandError
 from panicdoor.kernel import clock, package_logs, recent, sessions, systemd
 from panicdoor.printable import escape_line
 
-HOURS: Final = 24
-HOURS_MAX: Final = 24 * 366
+DAY: Final = Seconds(86400)
 ETC: Final = "/etc"
 WTMP: Final = "/var/log/wtmp"
 WTMP_MAX: Final = 512 << 10  # bytes of wtmp that are read, from its end
@@ -35,7 +34,6 @@ ROWS_SHOWN: Final = 12  # of each kind, on a screen
 ROWS_MAX: Final = 500  # in JSON
 
 _RUN_LEVEL: Final = 1  # utmp(5): how wtmp says that the host was shut down
-_HOUR_S: Final = 3600
 
 
 class Boot(NamedTuple):
@@ -59,10 +57,10 @@ class Report:
     cut: bool = False
 
 
-def look(hours: int) -> Iterator[str | Report]:
+def look(seconds: int) -> Iterator[str | Report]:
     """Yield what is about to be read, and in the end the report. May wait for a disk."""
     now = time.time()
-    report = Report(now - hours * _HOUR_S, now)
+    report = Report(now - seconds, now)
     report.units = _units(report)
     report.boots = _boots_now(report)
     logs = 0
@@ -118,8 +116,31 @@ def boots(data: bytes, since: float) -> list[Boot]:
     return found[::-1]
 
 
-@command(level=Level.OBSERVE, where=Where.WORKER)
-def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iterator[str]:
+_FIELDS: Final = fields(
+    """
+    .since time: how far was looked back
+    .now time: this host's clock
+    .packages[].at time: when
+    .packages[].kind text: install, upgrade, remove, or run (of a program such as apt)
+    .packages[].package text: its name, empty for a run
+    .packages[].detail text: the versions; of a run the command line, and who asked for it
+    .files[].path text: a file below /etc
+    .files[].at time: when it was changed
+    .boots[].at time: when the host was started
+    .boots[].clean bool?: whether it was shut down before; null where nobody wrote it down
+    .units[].name text: a unit that systemd started
+    .units[].at time: when
+    .silent[] text: a source that is not there
+    .left_out.packages int: changes that are not shown
+    .left_out.files int: files that are not shown
+    .left_out.units int: units that are not shown
+    .cut bool: whether /etc was too large to be looked through
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
+def changes(context: Context, *, since: Seconds = DAY, json: bool = False) -> Iterator[str]:
     """Show what changed on this host lately.
 
     Packages that were installed, upgraded or removed (from the end of the logs of dpkg, apt, dnf,
@@ -129,24 +150,18 @@ def changes(context: Context, hours: int = HOURS, *, json: bool = False) -> Iter
     settings of the kernel, rules of a firewall. Each file is named before it is read, as a disk may
     not answer.
 
-    With --json: since and now (seconds since 1970), packages (at, kind, package, detail), files
-    (path, at), boots (at, clean: null where it is not known), units (name, at), silent (sources
-    that are not there), left_out, cut (true where /etc was too large to be looked through).
-
     Arguments:
-        hours: how far to look back
+        since AGO: how far to look back, as 90s, 15m, 6h or 2d; a day if it is not said
         json: print one JSON object, with up to 500 of each
 
     Examples:
-        > changes 48
+        > changes --since 2d
         reading /...
         ...since...
         ...
     """
-    if not 0 < hours <= HOURS_MAX:
-        raise CommandError(f"HOURS is from 1 to {HOURS_MAX}")
     column = 0
-    for step in look(hours):
+    for step in look(since):
         if isinstance(step, Report):
             yield from document(_document(step)) if json else lines_as_parts(_lines(step))
         elif not json:

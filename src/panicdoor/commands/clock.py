@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import Column, Json, document, duration, findings, table
 from panicdoor.kernel import clock as kernel
@@ -78,17 +79,34 @@ def moment(seconds: float) -> str:
         return f"{seconds} s since 1970"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .now time: the system's clock
+    .boot_time time?: when the host was started
+    .up seconds: since then
+    .asleep seconds: of that, suspended
+    .synchronised bool?: whether somebody keeps the clock; null where the kernel does not say
+    .state text?: ok, or what the kernel says instead
+    .offset seconds?: a correction that is still being made
+    .max_error seconds?: how wrong the clock may be
+    .estimated_error seconds?: how wrong its keeper takes it to be
+    .frequency number?: parts per million by which it is slowed down or sped up
+    .source text: what the kernel counts by
+    .hardware[].name text: a clock of the hardware
+    .hardware[].seconds time?: what it says, if it runs in UTC; null where it does not answer
+    .hardware[].sets_system bool: whether the system's clock was set by it
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def clock(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show the time, who keeps it, and the boot.
 
     A wrong clock breaks one-time passwords, Kerberos, certificates and orders. Whether the clock is
     synchronised is what the program that keeps it last told the kernel; nobody is asked over the
     network. Compare the time with a watch: a clock that is kept may still be kept wrong.
-
-    With --json: findings (sentences), now and boot_time (seconds since 1970), up and asleep
-    (seconds), synchronised, state, offset (a correction still being made), max_error,
-    estimated_error (seconds), frequency (ppm), source, hardware (name, seconds, sets_system).
 
     Arguments:
         json: print one JSON object
@@ -144,7 +162,7 @@ def _document(report: Report) -> Json:
         "boot_time": report.boot_time,
         "up": round(report.up, 1),
         "asleep": round(report.asleep, 1),
-        **({"synchronised": None} if kept is None else kept._asdict()),
+        **(dict.fromkeys(kernel.Discipline._fields) if kept is None else kept._asdict()),
         "source": report.source,
         "hardware": [dict(rtc._asdict()) for rtc in report.hardware],
     }

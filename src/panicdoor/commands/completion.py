@@ -1,4 +1,4 @@
-"""What the Tab key adds to a line that is being typed: names of commands, and flags."""
+"""What the Tab key adds to a line that is being typed: names of commands, options, values."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -40,10 +40,16 @@ def _candidates(earlier: list[str], start: str, commands: Mapping[str, Command])
     found = commands.get(earlier[0])
     if found is None:
         return []
+    options = {a.word: a for a in found.arguments if a.option}
+    last = options.get(earlier[-1])
+    if last is not None and last.kind != "bool":
+        return list(last.choices)
     if start.startswith("-"):
-        flags = [a.shown for a in found.arguments if a.kind == "bool"]
-        return [flag for flag in flags if flag not in earlier]
-    return sorted(commands) if found.name in NAMES_OF and len(earlier) == 1 else []
+        return [word for word in options if word not in earlier]
+    if found.name not in NAMES_OF or len(earlier) != 1:
+        return []
+    levels = {command.level.value for command in commands.values()}
+    return sorted({*commands, *levels}) if found.name == "help" else sorted(commands)
 
 
 def _common(choices: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from panicdoor.commands import disk_tables as tables
 from panicdoor.commands.disk_tables import Asked
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command, parts
 from panicdoor.commands.table import WIDTH, Json, cut, document, left_out, lines_as_parts
 from panicdoor.errors import CommandError
@@ -24,7 +25,59 @@ SAMPLE_S: Final = 0.5  # seconds between the two looks at the disks' counters
 _FIRST: Final = "asking"
 
 
-@command(level=Level.OBSERVE, where=Where.WORKER)
+_FIELDS: Final = fields(
+    """
+    .asking[] text: a mount point, said before it is asked
+    .filesystems[].point text: where it is mounted
+    .filesystems[].type text: of the file system
+    .filesystems[].source text: what is mounted
+    .filesystems[].bytes bytes?: its size; null where it gave an error
+    .filesystems[].used bytes?: what is used
+    .filesystems[].left bytes?: what users may still have
+    .filesystems[].percent percent?: used, of what users may have
+    .filesystems[].inodes int?: how many there are, 0 where they cannot run out
+    .filesystems[].inodes_used int?: how many are used
+    .filesystems[].inodes_percent percent?: how many of them
+    .filesystems[].full bool: whether it is fuller than normal
+    .filesystems[].error text: the error it gave, or empty
+    .left_out int: file systems that were not asked, for their number
+    .not_asked[] text: a mount point that was left alone, as it may not answer
+    .disks[].name text: a disk
+    .disks[].busy_percent percent: how long it worked on anything
+    .disks[].in_flight int: requests that wait for it now
+    .disks[].await_ms number?: milliseconds a request took; null where none ended
+    .disks[].read_bytes_s number: bytes a second
+    .disks[].written_bytes_s number: bytes a second
+    .disks[].stuck bool: whether requests wait and not one has ended
+    .deleted.bytes bytes: what deleted files take that are still open
+    .deleted.files[].bytes bytes: what one of them takes
+    .deleted.files[].pid int: who has it open
+    .deleted.files[].name text: of that process
+    .deleted.files[].fd int: its descriptor
+    .deleted.files[].file text: what the file was called
+    .deleted.files[].holders int: how many descriptors hold it
+    .deleted.left_out int: files that are not shown
+    .deleted.not_asked int: files on mounts that may not answer
+    .deleted.cut bool: whether there were too many descriptors to look at all
+    .asking_last[] text: with --all, as asking, of those that may not answer
+    .answered_last[].point text: where it is mounted
+    .answered_last[].type text: of the file system
+    .answered_last[].source text: what is mounted
+    .answered_last[].bytes bytes?: its size; null where it gave an error
+    .answered_last[].used bytes?: what is used
+    .answered_last[].left bytes?: what users may still have
+    .answered_last[].percent percent?: used, of what users may have
+    .answered_last[].inodes int?: how many there are, 0 where they cannot run out
+    .answered_last[].inodes_used int?: how many are used
+    .answered_last[].inodes_percent percent?: how many of them
+    .answered_last[].full bool: whether it is fuller than normal
+    .answered_last[].error text: the error it gave, or empty
+    .findings[] text: what is not normal, worst first
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.WORKER, fields=_FIELDS)
 def disks(context: Context, *, all: bool = False, json: bool = False) -> Iterator[str]:
     """Show how full and how busy the disks are.
 
@@ -33,12 +86,6 @@ def disks(context: Context, *, all: bool = False, json: bool = False) -> Iterato
     and only with --all. Then come the disks, watched for half a second, and the files that were
     deleted and still take room because a process has them open: it must close them.
     Normal: below 90 % of bytes and of inodes, busy below 90 %, wait below 20 ms.
-
-    With --json: asking (points), filesystems (point, type, source, bytes, used, left, percent,
-    inodes, inodes_used, inodes_percent, full, error), left_out, not_asked (points), disks (name,
-    busy_percent, in_flight, await_ms, read_bytes_s, written_bytes_s, stuck), deleted (bytes, files
-    with bytes, pid, name, fd, file and holders, left_out, not_asked, cut), asking_last (points),
-    answered_last (as filesystems), findings (sentences). What was not told is null.
 
     Arguments:
         all: ask also those that may not answer

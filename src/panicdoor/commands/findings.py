@@ -18,6 +18,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from panicdoor.commands.registry import COMMANDS
@@ -56,8 +57,9 @@ class Finding:
     """One thing that is wrong.
 
     `next` are command lines that show more; `causes` are names of rules, areas or keys that would
-    explain it, and `key` is what this one is called so. Of `next` and `actions` only those are told
-    whose command this door has.
+    explain it, and `key` is what this one is called so. `about` is another area that it speaks of,
+    which then is not cleared. Of `next` and `actions` only those are told whose command this door
+    has.
     """
 
     severity: Severity
@@ -66,6 +68,7 @@ class Finding:
     causes: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     key: str = ""
+    about: str = ""
 
 
 Find = Callable[..., Iterator[Finding]]
@@ -127,9 +130,16 @@ class Verdict:
 
 
 def judge(
-    reports: Mapping[str, object], missing: Mapping[str, str], rules: Sequence[Rule] = RULES
+    reports: Mapping[str, object],
+    missing: Mapping[str, str],
+    partial: Mapping[str, str] = MappingProxyType({}),
+    rules: Sequence[Rule] = RULES,
 ) -> Verdict:
-    """Let every rule look at what it needs. `missing` says why a report is not there."""
+    """Let every rule look at what it needs.
+
+    `missing` says why a report is not there, `partial` why one does not have all: then nobody knows
+    of its area that it is fine.
+    """
     found: list[tuple[Rule, Finding]] = []
     unknown: dict[str, str] = {}
     rules = sorted(rules, key=lambda one: AREAS.index(one.area))
@@ -140,12 +150,15 @@ def judge(
             continue
         given = {name: reports[name] for name in one.needs}
         given |= {name: reports[name] for name in one.takes if reports.get(name) is not None}
+        for name in one.needs:
+            if name in partial:
+                unknown.setdefault(one.area.lower(), partial[name])
         try:
             found += [(one, finding) for finding in one.find(**given)]
         except Exception as error:  # one wrong rule must not hide what all the others know
             unknown[one.area.lower()] = f"the rule {one.name} has a bug: {type(error).__name__}"
     areas = dict.fromkeys(one.area.lower() for one in rules)
-    bad = {one.area.lower() for one, _ in found}
+    bad = {area.lower() for one, finding in found for area in (one.area, finding.about)}
     return Verdict(
         tuple(_ranked(found)),
         tuple(area for area in areas if area not in bad and area not in unknown),

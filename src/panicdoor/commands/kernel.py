@@ -1,12 +1,16 @@
 """The command `kernel`: what the kernel has complained of, classed, worst first."""
 
 import errno
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, NamedTuple
 
-from panicdoor.commands.registry import Context, Level, Where, command
+from panicdoor.commands.clock import moment
+from panicdoor.commands.fields import fields
+from panicdoor.commands.registry import Context, Level, Seconds, Where, command
 from panicdoor.commands.table import (
     WIDTH,
     Column,
@@ -28,6 +32,7 @@ LINES_SHOWN: Final = 8  # of the newest, on a screen
 LINES_MAX: Final = 200  # in JSON
 TEXT_MAX: Final = 400  # characters of a message that are told
 
+EVER: Final = Seconds(0)  # all messages that the kernel still has
 RECENT_S: Final = 3600.0  # what a finding is made of: older ones have been seen to
 SEVERE: Final = 2  # ranks up to this are findings by themselves
 STORM_S: Final = 600.0
@@ -57,15 +62,19 @@ class Report:
     whole: bool
 
 
-def look() -> Report:
-    """Read the kernel's messages: 2 ms for a usual buffer, a second at most."""
+def look(since: float = inf) -> Report:
+    """Read the kernel's messages of the last `since` seconds."""
+    return report(_read(lambda record: kmsg.ago(record) <= since, RECORDS_MAX))
+
+
+def _read(wanted: Callable[[kmsg.Record], bool], most: int) -> kmsg.Log:
+    """Read what the kernel has complained of: 2 ms for a usual buffer, a second at most."""
     try:
-        log = kmsg.records(lambda record: complaints.classify(record) is not None, RECORDS_MAX)
+        return kmsg.records(lambda r: wanted(r) and complaints.classify(r) is not None, most)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             raise CommandError("only root may read the kernel's messages here") from error
         raise CommandError(f"no kernel messages: {kmsg.DEVICE}: {error.strerror}") from error
-    return report(log)
 
 
 def report(log: kmsg.Log) -> Report:
@@ -120,8 +129,32 @@ def wrong(report: Report) -> Iterator[str]:
         yield f"{program} crashed {count} times in the last {duration(STORM_S)}"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
-def kernel(context: Context, *, json: bool = False) -> Iterator[str]:
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .classes[].name text: of a class of messages
+    .classes[].rank int: how bad it is, 1 is the worst
+    .classes[].meaning text: in words
+    .classes[].count int: messages of it that are still there
+    .classes[].recent int: those of the last hour
+    .classes[].first seconds: since the first
+    .classes[].last seconds: since the last
+    .messages[].class text: its class
+    .messages[].ago seconds: since it was said, not counting time asleep
+    .messages[].level int: as in syslog, 0 is the worst and 7 for debugging
+    .messages[].text text: the message, cut after 400 characters
+    .storms.* int: by program, crashes in ten minutes where there were many
+    .lost int: messages that were overwritten while they were read
+    .whole bool: false where there were too many to read all
+    .left_out int: messages that are not shown
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
+def kernel(
+    context: Context, *, since: Seconds = EVER, follow: bool = False, json: bool = False
+) -> Generator[str, None, str]:
     """Show what the kernel has complained of.
 
     First the severe ones of the last hour, if there are any: processes killed for memory, tasks
@@ -130,22 +163,45 @@ def kernel(context: Context, *, json: bool = False) -> Iterator[str]:
     class with its count, and the newest messages. Normal is none. Programs can write among the
     kernel's messages; what they wrote is not shown. Ages do not count time asleep.
 
-    With --json: findings (sentences), classes (name, rank from 1, meaning, count, recent, and
-    first and last in seconds ago), messages (class, ago, level as in syslog, text), storms
-    (crashes by program), lost, whole (false where reading ended early), left_out.
+    With --follow and --json each message is an object on a line of its own.
 
     Arguments:
+        since AGO: messages of that time only, as 90s, 15m, 6h or 2d; else all that are still there
+        follow: the newest messages, then each one that comes, until Ctrl-C
         json: print one JSON object, with the newest 200 messages
 
     Examples:
         > kernel
         ... in the last hour...
+        > kernel --since 1h
+        ... in the last hour...
     """
-    seen = look()
+    if follow:
+        return (yield from _follow(context.cursor, since or inf, json))
+    seen = look(since or inf)
     if json:
         yield from document(_document(seen))
     else:
         yield from lines_as_parts(_lines(seen))
+    return ""
+
+
+def _follow(cursor: str, since: float, json: bool) -> Generator[str, None, str]:
+    """Yield the messages after the one with the number `cursor`, and return the last one's."""
+    last = int(cursor or -1)
+    log = _read(lambda r: r.number > last and kmsg.ago(r) <= since, RECORDS_MAX)
+    shown = log.records[-(LINES_MAX if cursor else LINES_SHOWN) :]
+    now = time.time()
+    lines = (
+        "".join(document(_message(record)))
+        if json
+        else f"{moment(now - kmsg.ago(record))}  {escape_line(record.text[:TEXT_MAX])}\n"
+        for record in shown
+    )
+    yield from lines_as_parts(lines)
+    if cursor and not json:
+        yield from left_out(len(log.records) - len(shown), "messages, older than these,")
+    return str(log.records[-1].number if log.records else last)
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -195,15 +251,7 @@ def _document(report: Report) -> Json:
         }
         for found in report.classes
     ]
-    messages: list[Json] = [
-        {
-            "class": complaint.name,
-            "ago": round(kmsg.ago(record), 1),
-            "level": record.level,
-            "text": record.text[:TEXT_MAX],
-        }
-        for record, complaint in report.newest
-    ]
+    messages: list[Json] = [_message(record) for record, _ in report.newest]
     return {
         "findings": list(wrong(report)),
         "classes": classes,
@@ -212,4 +260,14 @@ def _document(report: Report) -> Json:
         "lost": report.lost,
         "whole": report.whole,
         "left_out": report.more,
+    }
+
+
+def _message(record: kmsg.Record) -> Json:
+    complaint = complaints.classify(record)
+    return {
+        "class": complaint.name if complaint else "",
+        "ago": round(kmsg.ago(record), 1),
+        "level": record.level,
+        "text": record.text[:TEXT_MAX],
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -122,7 +123,29 @@ def unit(group: str) -> str:
     return next(names, "")
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .listeners[].protocol text: tcp or udp
+    .listeners[].address text: where it listens
+    .listeners[].port int: likewise
+    .listeners[].waiting int: connections that wait to be accepted; of udp, bytes
+    .listeners[].most int?: how many may wait; null for udp
+    .listeners[].drops int?: datagrams lost, the queue being full; null where not counted
+    .listeners[].pids[] int: who holds it, up to 20
+    .listeners[].name text?: of the first of them; null where nobody can be seen
+    .listeners[].uid int: the owner of the socket
+    .listeners[].user text?: his name in /etc/passwd
+    .listeners[].unit text?: systemd's, of the first process
+    .source text: sock_diag, or the text that was read instead
+    .unseen_processes int: processes that are not ours to look into
+    .left_out int: sockets that are not shown
+    .cut bool: whether there were too many descriptors or sockets to look at all
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def listeners(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show who listens on which port.
 
@@ -132,10 +155,6 @@ def listeners(context: Context, *, json: bool = False) -> Iterator[str]:
     where this door is not root, or a process in a container of containers. A + stands where several
     processes hold the socket. USER is the socket's owner. udp shows everything that takes
     datagrams from anybody, clients too. Seen is the network namespace of this door, and no other.
-
-    With --json: findings (sentences), listeners (protocol, address, port, waiting, most, drops,
-    pids, name, uid, user, unit), source, unseen_processes, left_out, cut (true where descriptors
-    or sockets were too many to look at). What is not known is null.
 
     Arguments:
         json: print one JSON object, with up to 1000 sockets

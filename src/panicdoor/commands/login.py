@@ -14,6 +14,7 @@ from socket import AF_INET, AF_INET6
 from typing import Final
 
 from panicdoor.commands import login_stages
+from panicdoor.commands.fields import fields
 from panicdoor.commands.login_stages import Seen, Stage, State
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
@@ -149,7 +150,17 @@ def wrong(report: Report) -> Iterator[str]:
         yield f"login fails at stage {stage.name}: {stage.text}"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: why logins fail, the first stage first
+    .stages[].name text: a stage of a login
+    .stages[].state text: fine, WRONG, unknown or absent
+    .stages[].text text: what was seen
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def login(context: Context, *, json: bool = False) -> Iterator[str]:
     """Find out why nobody can log in by ssh.
 
@@ -162,8 +173,6 @@ def login(context: Context, *, json: bool = False) -> Iterator[str]:
 
     What lies on a disk and is not in memory is `unknown` at first; at the very end the disk is
     asked for it. If nothing comes then, the disk is what hangs. With --json it is not asked.
-
-    With --json: findings (sentences), stages (name, state: fine, wrong, unknown or absent, text).
 
     Arguments:
         json: print one JSON object

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     WIDTH,
@@ -202,7 +203,65 @@ def wrong(report: Report) -> Iterator[str]:
         yield f"{percent(dirty)} waits to be written to disks that are too slow"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .memory.total bytes: the host's memory
+    .memory.available bytes: what can be had without swapping, as the kernel estimates it
+    .memory.free bytes: used for nothing
+    .memory.buffers bytes: cached blocks of disks
+    .memory.cached bytes: cached files, and tmpfs
+    .memory.shared bytes: tmpfs and shared memory
+    .memory.slab bytes: the kernel's own objects
+    .memory.unreclaimable bytes: those of them that cannot be given back
+    .memory.kernel_stacks bytes: of all tasks
+    .memory.page_tables bytes: of all processes
+    .memory.dirty bytes: waits to be written to a disk
+    .memory.writeback bytes: is being written
+    .memory.locked bytes: may not be swapped
+    .memory.huge bytes: reserved as huge pages
+    .memory.swap_total bytes: room to swap to
+    .memory.swap_free bytes: of that, not used
+    .memory.committed bytes: promised to processes
+    .memory.commit_limit bytes: what may be promised where overcommitting is forbidden
+    .swaps[].name text: a swap area
+    .swaps[].kind text: file or partition
+    .swaps[].size bytes: its room
+    .swaps[].used bytes: of that, used
+    .swaps[].priority int: the highest is used first
+    .counters.swapped_in int: pages, since boot
+    .counters.swapped_out int: pages, since boot
+    .counters.major_faults int: faults that read a disk, since boot
+    .counters.direct_reclaims int: how often a task had to free memory first, since boot
+    .counters.compaction_stalls int: how often one had to wait for memory in one piece, since boot
+    .counters.oom_kills int: processes killed for memory, since boot
+    .rates.swapped_in number: bytes a second
+    .rates.swapped_out number: bytes a second
+    .rates.disk_faults number: faults a second that read a disk
+    .processes[].pid int: of a process, the largest first
+    .processes[].uid int: its real user
+    .processes[].user text?: his name in /etc/passwd
+    .processes[].name text?: its name, 15 characters; null where it has ended meanwhile
+    .processes[].rss bytes: in memory, what is shared included
+    .processes[].anonymous bytes: its own
+    .processes[].swapped bytes: in swap
+    .processes[].oom_score int?: the highest is killed first; null where it has ended
+    .processes[].age seconds?: since it was started; null where it has ended
+    .together[].name text: a name that several processes have
+    .together[].number int: how many they are
+    .together[].size bytes: in memory and in swap
+    .groups[].group text: a control group with a limit, the fullest first
+    .groups[].used bytes: what it has
+    .groups[].limit bytes: what it may have
+    .groups[].hits int: how often it could not have more
+    .groups[].kills int: its processes that were killed for it
+    .left_out.processes int: processes that are not shown
+    .left_out.groups bool: whether there were too many groups to look at all
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def memory(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show how full memory is, and who fills it.
 
@@ -212,10 +271,6 @@ def memory(context: Context, *, json: bool = False) -> Iterator[str]:
 
     RSS counts memory that processes share for each of them. ANON is a process's own: what comes
     free when it ends, together with SWAP. OOM is the kernel's score: the highest is killed first.
-
-    With --json: findings (sentences), memory, swaps, counters (since boot), rates (bytes and
-    faults per second), processes, together (the same, added up by name), groups (used, limit, hits,
-    kills), left_out. Sizes are bytes.
 
     Arguments:
         json: print one JSON object, with up to 100 processes and groups

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -71,7 +72,23 @@ def wrong(report: Report) -> Iterator[str]:
         yield f"{len(broken) - NAMED_MAX} more were made read-only"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .mounts[].point text: where it is mounted
+    .mounts[].type text: of the file system
+    .mounts[].source text: what is mounted
+    .mounts[].device text: its numbers, as in 8:1
+    .mounts[].state text: broken (read-only by error), read-only, waiting (not asked) or writable
+    .mounts[].options[] text: of this mount
+    .mounts[].super_options[] text: of the file system
+    .left_out int: mounts that are not shown
+    .cut bool: whether the kernel's table was too long to be read whole
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def mounts(context: Context, *, all: bool = False, json: bool = False) -> Iterator[str]:
     """Show what is mounted, and what became read-only.
 
@@ -80,9 +97,6 @@ def mounts(context: Context, *, all: bool = False, json: bool = False) -> Iterat
     What was mounted to be read only is `read-only`. What is over a network, or in the hands of a
     process (FUSE), and what is mounted below that, is `not asked`: whoever touches such a mount may
     wait for ever. This command touches none at all: it says what stands in the kernel's table.
-
-    With --json: findings (sentences), mounts (point, type, source, device, state, options,
-    super_options), left_out. A state is broken, read-only, waiting or writable.
 
     Arguments:
         all: show the kernel's own file systems too, such as /proc

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 from typing import Final
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -136,7 +137,37 @@ def _stays_near(address: bytes) -> bool:
     return len(address) == 16 and address[0] & 0xFE in _LOCAL_IPV6  # noqa: PLR2004 - IPv6
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .interfaces[].name text: an interface
+    .interfaces[].kind text?: such as bridge or veth; null for hardware
+    .interfaces[].up bool: whether it is switched on
+    .interfaces[].state text: up, down, or what the kernel says instead
+    .interfaces[].mtu bytes: the largest packet
+    .interfaces[].received bytes: since it is there
+    .interfaces[].received_s number: bytes a second
+    .interfaces[].sent bytes: since it is there
+    .interfaces[].sent_s number: bytes a second
+    .interfaces[].errors int: broken packets, since it is there
+    .interfaces[].errors_s number: broken packets a second
+    .interfaces[].dropped int: packets for which there was no room or no use
+    .interfaces[].dropped_s number: such packets a second
+    .interfaces[].addresses[] text: with the length of the prefix
+    .default_routes[].family text: IPv4 or IPv6
+    .default_routes[].table int: of routes; 254 is the main one
+    .default_routes[].kind text: unicast, or what refuses: blackhole, unreachable, prohibit
+    .default_routes[].interface text?: where packets go
+    .default_routes[].gateway text?: to whom; null where straight onto the link
+    .default_routes[].metric int: the lowest is taken
+    .default_routes[].alive bool: whether its interface works
+    .left_out int: interfaces that are not shown
+    .seconds seconds: in which rates were measured
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def network(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show interfaces, addresses, default routes.
 
@@ -145,10 +176,6 @@ def network(context: Context, *, json: bool = False) -> Iterator[str]:
     are measured over half a second, ERRORS and DROPPED are since the interface was made. Normal: no
     errors a second, a default route for each family that has addresses of more than its own link.
     Seen is the network namespace of this door, and no other.
-
-    With --json: findings (sentences), interfaces (name, kind, up, state, mtu, received and sent in
-    bytes, received_s, sent_s, errors, errors_s, dropped, dropped_s, addresses), default_routes
-    (family, table, kind, interface, gateway, metric, alive), left_out, seconds.
 
     Arguments:
         json: print one JSON object, with up to 200 interfaces

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -151,7 +152,52 @@ def _now(pressure: kernel.Pressure | None, kind: str) -> kernel.Waiting | None:
     return pressure.full if kind == "full" else pressure.some
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .pressure.* object?: of cpu, memory and io; null where this kernel does not tell
+    .pressure.*.some object?: the share of time in which some task waited
+    .pressure.*.some.last_10 percent: of the last 10 seconds
+    .pressure.*.some.last_60 percent: of the last 60 seconds
+    .pressure.*.some.last_300 percent: of the last 300 seconds
+    .pressure.*.some.total int: microseconds, since boot
+    .pressure.*.full object?: the share of time in which all tasks waited
+    .pressure.*.full.last_10 percent: of the last 10 seconds
+    .pressure.*.full.last_60 percent: of the last 60 seconds
+    .pressure.*.full.last_300 percent: of the last 300 seconds
+    .pressure.*.full.total int: microseconds, since boot
+    .load object?: null where it cannot be read
+    .load.last_1_min number: tasks that run or wait for a disk, on average
+    .load.last_5_min number: the same, of five minutes
+    .load.last_15_min number: the same, of fifteen
+    .load.running int: tasks that run now
+    .load.tasks int: all tasks
+    .processors int: how many work
+    .shares.user percent: of the time of all processors, in programs
+    .shares.system percent: in the kernel
+    .shares.interrupts percent: in interrupts
+    .shares.waiting percent: idle while a task waits for a disk
+    .shares.stolen percent: given to other machines
+    .shares.idle percent: idle
+    .running int: tasks that run now
+    .blocked int: tasks that wait for a disk now
+    .groups[].group text: a control group, and
+    .groups[].resource text: what it waits for
+    .groups[].some.last_10 percent: as above
+    .groups[].some.last_60 percent: as above
+    .groups[].some.last_300 percent: as above
+    .groups[].some.total int: as above
+    .groups[].full object?: as above
+    .groups[].full.last_10 percent: as above
+    .groups[].full.last_60 percent: as above
+    .groups[].full.last_300 percent: as above
+    .groups[].full.total int: as above
+    .left_out.groups bool: whether there were too many groups to look at all
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def pressure(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show what the host waits for: cpu, memory, io.
 
@@ -159,10 +205,6 @@ def pressure(context: Context, *, json: bool = False) -> Iterator[str]:
     waited for the resource, FULL that in which all tasks did. A host that does not move at all may
     show little of both, so that a low value proves nothing alone. Then the load averages, what the
     processors do (over 0.2 seconds), and the control groups that wait most (version 2 only).
-
-    With --json: findings (sentences), pressure (by resource: some and full, each with last_10,
-    last_60, last_300 in percent and total in microseconds since boot, or null), load, processors,
-    shares (percent), running, blocked, groups, left_out.
 
     Arguments:
         json: print one JSON object, with up to 100 groups

@@ -1,19 +1,19 @@
 """The command `processes`: what runs, what is stuck, what was never collected.
 
-Reading a process's command line may wait for ever (see kernel.tasks). The observer is one process
-and has no second thread, so everything else is said first, in parts of its own, then the pid whose
-command line comes next, and only then is it read. Whoever sees no more knows who is stuck.
+What may wait for ever comes last: see `one_process`.
 """
 
 import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from panicdoor.commands.registry import Context, Level, Where, command, parts
+from panicdoor.commands.fields import fields
+from panicdoor.commands.one_process import command_lines, one
+from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
     Json,
@@ -34,7 +34,6 @@ from panicdoor.printable import escape_line
 ROWS_SHOWN: Final = 15  # on a screen
 ROWS_MAX: Final = 500  # processes in JSON
 NAMED_MAX: Final = 5  # processes that a finding names
-COMMANDS_MAX: Final = 10  # command lines that are read
 INTERVAL_S: Final = 0.2  # seconds between two looks at each process
 
 TASKS_HIGH: Final = 80.0  # percent of what the kernel, or a group, allows
@@ -80,34 +79,44 @@ class Before(NamedTuple):
     """The first look: of each pid its start, ticks and state, and when that was."""
 
     processes: Mapping[int, tuple[int, int, str, float]]
-    more: int
     forks: int
     at: float
 
 
-def begin() -> Before:
-    """Take the first look, so that several commands can wait at once. Raises CommandError."""
+def once(most: int = ROWS_MAX) -> tuple[Report, Before]:
+    """Take the first look: 30 microseconds for each process. Raises CommandError.
+
+    The report knows no cpu, no forks, and nobody stuck or uncollected: it takes two looks to know.
+    """
     began = time.monotonic()
     try:
         forks = pressure.work().forks
-        found, more = tasks.pids()
     except OSError as error:
         raise CommandError(f"/proc does not answer: {error.strerror}") from error
-    first = {s.pid: (s.started, s.ticks, s.state, time.monotonic()) for s in tasks.stats(found)}
-    return Before(first, more, forks, began)
+    tally = _Tally(None, "")
+    report = _report(tally, most, _groups(), 0.0)
+    return report, Before(tally.seen, forks, began)
 
 
-def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> Report:
-    """Look at all processes again, 0.2 s after `before`; 50 microseconds for each, both times.
+def look(
+    before: Before | None = None, most: int = ROWS_MAX, name: str = "", by: str = "cpu"
+) -> Report:
+    """Look at all processes again, 0.2 s after `before`; 30 microseconds for each, both times.
 
-    With `name` only processes of that name are `shown`. Raises CommandError.
+    With `name` only processes of that name are `shown`; `by` says what comes first, behind those
+    that are stuck. Raises CommandError.
     """
-    before = before or begin()
+    before = before or once(1)[1]
     groups = _groups()
     time.sleep(max(0.0, INTERVAL_S - (time.monotonic() - before.at)))
-    tally = _Tally(before.processes, name)
-    shown = heapq.nlargest(most, tally.watch(), key=_worst)
     forks = (pressure.work().forks - before.forks) / (time.monotonic() - before.at)
+    return _report(_Tally(before.processes, name), most, groups, forks, by)
+
+
+def _report(
+    tally: "_Tally", most: int, groups: tuple[cgroups.Limit, ...], forks: float, by: str = "cpu"
+) -> Report:
+    shown = heapq.nlargest(most, tally.watch(), key=_ORDERS[by])
     return Report(
         tally.states,
         tally.states.total(),
@@ -115,7 +124,7 @@ def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> 
         _limit(),
         forks,
         tuple(shown),
-        before.more + tally.wanted - len(shown),
+        tally.more + tally.wanted - len(shown),
         tuple(tally.stuck),
         tally.stuck_count,
         dict(tally.uncollected.most_common(NAMED_MAX)),
@@ -124,14 +133,20 @@ def look(before: Before | None = None, most: int = ROWS_MAX, name: str = "") -> 
     )
 
 
-def _worst(process: Process) -> tuple[bool, float, int]:
-    return process.stuck, process.cpu, process.stat.rss
+# What comes first: the largest.
+_ORDERS: Final[dict[str, Callable[[Process], tuple[float, ...]]]] = {
+    "cpu": lambda process: (process.stuck, process.cpu, process.stat.rss),
+    "memory": lambda process: (process.stuck, process.stat.rss, process.cpu),
+    "threads": lambda process: (process.stuck, process.stat.threads, process.cpu),
+}
 
 
 class _Tally:
-    """The second look, counted while it goes on, so that it need not be kept."""
+    """One look, counted while it goes on; the second compares with what the first has `seen`."""
 
-    def __init__(self, first: Mapping[int, tuple[int, int, str, float]], name: str) -> None:
+    def __init__(self, first: Mapping[int, tuple[int, int, str, float]] | None, name: str) -> None:
+        self.seen: dict[int, tuple[int, int, str, float]] = {}
+        self.more = 0
         self.states: Counter[str] = Counter()
         self.users: Counter[int] = Counter()
         self.uncollected: Counter[int] = Counter()
@@ -144,7 +159,8 @@ class _Tally:
         self._own = os.getpid()  # it has looked at all the others just now: no news
 
     def watch(self) -> Iterator[Process]:
-        for stat in tasks.stats(tasks.pids()[0]):
+        found, self.more = tasks.pids()
+        for stat in tasks.stats(found):
             process = self._compare(stat)
             self.states[stat.state] += 1
             self.threads += stat.threads
@@ -158,6 +174,9 @@ class _Tally:
                 yield process
 
     def _compare(self, stat: tasks.Stat) -> Process:
+        if self._first is None:
+            self.seen[stat.pid] = stat.started, stat.ticks, stat.state, time.monotonic()
+            return Process(stat, 0.0, False)
         started, ticks, state, at = self._first.get(stat.pid, (-1, 0, "", 0.0))
         same = started == stat.started
         if same and state == stat.state == "Z":
@@ -226,26 +245,70 @@ def _busiest(users: Mapping[int, int]) -> str:
     )
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
-def processes(context: Context, which: str = "", *, json: bool = False) -> Iterator[str]:
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .states.* int: processes, by the letter of their state
+    .threads int: all tasks
+    .limit int: how many tasks the kernel allows
+    .forks number: new processes a second
+    .users.* int: tasks, by uid
+    .processes[].pid int: of a process, the worst first
+    .processes[].name text: 15 characters
+    .processes[].state text: R runs, S sleeps, D waits in the kernel, Z is dead, T is stopped
+    .processes[].parent int: a pid
+    .processes[].uid int?: its real user; null where it has ended meanwhile
+    .processes[].threads int: how many it has
+    .processes[].cpu percent: of one processor
+    .processes[].rss bytes: in memory, what is shared included
+    .processes[].age seconds: since it was started
+    .processes[].stuck bool: whether it was in state D twice and did nothing between
+    .processes[].waits_in text: the function of the kernel it waits in, or empty
+    .left_out int: processes that are not shown
+    .process object: alone, where WHICH is a pid; its command line is not in it
+    .process.pid int: as it was asked for
+    .process.name text: 15 characters
+    .process.state text: as above
+    .process.parent int: a pid
+    .process.tty int: the device number of its terminal, 0 for none
+    .process.kernel bool: whether it is a thread of the kernel
+    .process.ticks int: processor time since it was started, in 1/100 s
+    .process.threads int: how many it has
+    .process.started int: when, in 1/100 s since boot
+    .process.rss bytes: in memory, what is shared included
+    .process.cpu percent: of one processor
+    .process.status object?: what only its status says; null where it has ended meanwhile
+    .process.status.name text: its name, as the kernel escapes it
+    .process.status.uid int: its real user
+    .process.status.rss bytes?: as above; null for a thread of the kernel
+    .process.status.anonymous bytes?: its own memory
+    .process.status.swapped bytes?: in swap
+    .process.status.tracer int: who debugs it, 0 for nobody
+    .process.status.voluntary_switches int: how often it had nothing to do
+    .process.status.forced_switches int: how often it was interrupted
+    .process.facts.* text: what `processes PID` says, in words
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
+def processes(
+    context: Context, which: str = "", *, by: str = "cpu", json: bool = False
+) -> Iterator[str]:
     """Show what runs, what is stuck, or one in detail.
 
     First what is not normal, if anything is: processes that wait in the kernel (state D, seen twice
     in 0.2 seconds), dead ones that nobody collected (Z), tasks near a limit. Then those that are
-    stuck, then by processor time, then by memory. CPU is measured over 0.2 seconds, in percent of
+    stuck, then by processor time, or as --by says. CPU is measured over 0.2 seconds, in percent of
     one processor, in steps of 5; the process that looks is left out.
 
     WHICH is a pid or a name, whole; the kernel keeps 15 characters of a name. Command lines come
     last, each after a line that says whom it is asked of: a process that hangs may hold the lock
     that this needs. Where nothing more comes, the process named last is the one that hangs.
 
-    With --json: findings (sentences), states (processes by letter), threads, limit, forks (per
-    second), users (threads by uid), processes (pid, name, state, parent, uid, threads, cpu, rss,
-    age, stuck, waits_in), left_out. With a pid: its stat (ticks are 1/100 s), cpu, status, and
-    facts (sentences). Command lines are in neither.
-
     Arguments:
         which: a pid or a name
+        by cpu|memory|threads: what comes first, behind what is stuck; cpu if it is not said
         json: print one JSON object, with up to 500 processes
 
     Examples:
@@ -253,7 +316,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         ... processes, ... tasks of ..., ... forks/s
         by state: ...
         tasks by user: ...
-        ...PID ... PPID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
+        ...PID  USER ... S  THR ... CPU ... RSS ... AGE  NAME...
         > processes 1
         1 (...)
           state     ...
@@ -263,10 +326,10 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
           command   ...
     """
     if which.isdecimal():
-        yield from _one(int(which[: len(str(1 << 32))]), json)
+        yield from one(int(which[: len(str(1 << 32))]), json)
         return
     name = _named(which)
-    report = look(name=name)
+    report = look(name=name, by=by)
     if which and not report.shown:
         raise CommandError(f"no process is called {cut(escape_line(which), 40)} now")
     if json:
@@ -274,7 +337,7 @@ def processes(context: Context, which: str = "", *, json: bool = False) -> Itera
         return
     yield from lines_as_parts(_lines(report))
     if which:
-        yield from _commands([process.stat for process in report.shown])
+        yield from command_lines([process.stat for process in report.shown])
 
 
 def _named(which: str) -> str:
@@ -295,9 +358,8 @@ def _lines(report: Report) -> Iterator[str]:
         f"{report.forks:.0f} forks/s\n"
     )
     states = Counter(report.states).most_common()
-    yield escape_line("by state: " + ", ".join(f"{count} {state}" for state, count in states)) + (
-        "   (D: waits, cannot be killed; Z: dead)\n"
-    )
+    told = ", ".join(f"{count} {state}" for state, count in states)
+    yield from findings((), f"by state: {escape_line(told)} (D: waits, cannot be killed; Z: dead)")
     yield cut(escape_line(f"tasks by user: {_busiest(report.users)}"), 80) + "\n"
     if report.uncollected:
         yield from findings((), f"not collected (Z): {escape_line(_parents(report.uncollected))}")
@@ -310,7 +372,6 @@ def _lines(report: Report) -> Iterator[str]:
 
 _COLUMNS: Final = (
     Column("PID", right=True),
-    Column("PPID", right=True),
     Column("USER", least=8),
     Column("S"),
     Column("THR", right=True),
@@ -328,7 +389,6 @@ def _rows(shown: Sequence[Process]) -> Iterator[tuple[str, ...]]:
         status = tasks.status(stat.pid)
         yield (
             str(stat.pid),
-            str(stat.parent),
             "?" if status is None else users.get(status.uid, str(status.uid)),
             stat.state,
             str(stat.threads),
@@ -369,83 +429,3 @@ def _document(report: Report) -> Json:
         "processes": shown,
         "left_out": report.more,
     }
-
-
-def _one(pid: int, json: bool) -> Iterator[str]:
-    first = tasks.stat(pid)
-    if first is None:
-        raise CommandError(f"no process has the pid {pid} now")
-    began = time.monotonic()
-    time.sleep(INTERVAL_S)
-    stat = tasks.stat(pid)
-    if stat is None or stat.started != first.started:
-        raise CommandError(f"the process {pid} has just ended")
-    cpu = 100 * (stat.ticks - first.ticks) / tasks.HZ / (time.monotonic() - began)
-    facts = _facts(stat, cpu)
-    if json:
-        status = tasks.status(pid)
-        said: Json = {
-            **stat._asdict(),
-            "cpu": round(cpu, 1),
-            "status": None if status is None else dict(status._asdict()),
-            "facts": dict(facts),
-        }
-        yield from document(said)
-        return
-    yield f"{pid} ({escape_line(stat.name)})\n"
-    yield from lines_as_parts(f"  {name:<9} {escape_line(text)}\n" for name, text in facts.items())
-    yield from _commands([stat])
-
-
-def _facts(stat: tasks.Stat, cpu: float) -> dict[str, str]:
-    status = tasks.status(stat.pid)
-    parent = tasks.stat(stat.parent)
-    threads, more = tasks.threads(stat.pid)
-    states = Counter(thread.state for thread in threads).most_common()
-    stuck = [
-        f"{thread.pid} in {tasks.waits_in(thread.pid) or '?'}"
-        for thread in threads
-        if thread.state == "D"
-    ]
-    facts = {
-        "state": f"{stat.state}, waits in {tasks.waits_in(stat.pid) or 'nothing'}",
-        "parent": f"{stat.parent} ({parent.name if parent else '-'})",
-        "threads": f"{stat.threads}: {', '.join(f'{n} {state}' for state, n in states)}"
-        + (" and more" if more else ""),
-        "cpu": f"{percent(cpu)} now, {duration(stat.ticks / tasks.HZ)} in all",
-        "age": duration(tasks.age(stat.started)),
-        "group": tasks.group(stat.pid) or "-",
-    }
-    if stuck:
-        facts["stuck"] = ", ".join(stuck[:NAMED_MAX])
-    if status is not None:
-        score = tasks.oom_score(stat.pid)
-        facts["user"] = f"{accounts.user(status.uid)} ({status.uid})"
-        facts["memory"] = (
-            f"{size(status.rss or 0)} RSS, {size(status.anonymous or 0)} its own, "
-            f"{size(status.swapped or 0)} in swap; OOM score {'?' if score is None else score}"
-        )
-        if status.tracer:
-            facts["traced"] = f"by {status.tracer}"
-    return facts
-
-
-def _commands(found: Sequence[tasks.Stat]) -> Iterator[str]:
-    """Yield the command lines, each after its pid: a part that is not followed tells who hangs."""
-    yield "Command lines; a process that does not answer is stuck, and ends this list:\n"
-    calm_first = sorted(found, key=lambda stat: stat.state == "D")
-    for stat in calm_first[:COMMANDS_MAX]:
-        if stat.kernel:
-            continue
-        yield f"asking {stat.pid} ({escape_line(stat.name)}) ...\n"
-        line = tasks.command_line(stat.pid)
-        program = tasks.program(stat.pid)
-        yield from parts(
-            f"  command   {_shown(line)}\n"
-            + (f"  program   {_shown(program)}\n" if program else "")
-        )
-    yield from left_out(len(found) - COMMANDS_MAX, "command lines")
-
-
-def _shown(text: str | None) -> str:
-    return "may not be read" if text is None else escape_line(text) or "is empty"

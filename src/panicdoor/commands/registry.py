@@ -17,18 +17,24 @@
 
 Everything that is said about a command anywhere is made from this. What would leave a hole in the
 manual (an argument without a description, an example that does not parse) stops the import.
-Flags are keyword-only booleans; `*rest` takes the words that are left.
+Keyword-only arguments are options: a `bool` is a flag; a `str`, an `int` or a `Seconds` takes the
+next word, and is described under Arguments: as `since AGO: how far to look back`. Where that word
+is one of a few, they stand there: `by cpu|memory: what comes first`. `*rest` takes the words that
+are left. What looks at the host from a process of its own has the flag `--watch` besides, which
+the judge sees to.
 """
 
 import inspect
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import total_ordering
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Final, Literal, NamedTuple, NewType, Protocol, TypeVar
 
 from panicdoor import words as grammar
+from panicdoor.commands.fields import Field
 from panicdoor.errors import CommandError
 from panicdoor.messages import PART_MAX
 from panicdoor.printable import escape_line
@@ -36,6 +42,14 @@ from panicdoor.printable import escape_line
 SUMMARY_MAX: Final = 50  # characters: beside a usage of 26 it still fits on a screen of 80
 QUOTE_MAX: Final = 40  # characters of a wrong word that an error repeats
 
+ALIKE_MIN: Final = 3  # characters at the beginning that make two words alike
+WATCH_S: Final = 2.0  # seconds between two answers to `--watch` or `--follow`
+WATCH: Final = "--watch"
+
+Seconds = NewType("Seconds", int)  # typed as 90s, 15m, 6h, 2d
+Kind = Literal["str", "int", "bool", "seconds"]
+
+_KINDS: Final[dict[object, Kind]] = {str: "str", int: "int", bool: "bool", Seconds: "seconds"}
 _MAPPED: Final = "::ffff:"  # how an IPv4 client looks on an IPv6 socket (RFC 4291, 2.5.5.2)
 
 
@@ -100,6 +114,10 @@ class Manual(Protocol):
         """The door's public key, as `SHA256:...`."""
 
     @property
+    def certificate(self) -> bytes:
+        """What the door shows to clients of TLS, in DER; empty where it shows nothing."""
+
+    @property
     def ways(self) -> frozenset[str]:
         """The ways in that this door has: `telnet`, `nc`, `http`, `tls`, `udp`, ..."""
 
@@ -130,33 +148,49 @@ class Manual(Protocol):
 class Context:
     """What every command gets first. `now` is like `2026-11-24 03:12:07 UTC`.
 
-    `challenge` returns a fresh challenge, or `""` where none is at hand; it never waits.
+    `challenge` returns a fresh challenge, or `""` where none is at hand; it never waits. `cursor`
+    is what the command returned the last time, where it has `--follow`; `""` the first time.
     """
 
     manual: Manual
     here: Here
     now: str
     challenge: Callable[[], str]
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a command. A `bool` is a flag; `rest` takes all the words that are left."""
+    """One argument of a command. `rest` takes all the words that are left.
+
+    An option is typed as `--name`; `value` says what the word behind it is, `""` for a flag.
+    """
 
     name: str
-    kind: Literal["str", "int", "bool"]
+    kind: Kind
     about: str
     required: bool
     default: str | int | bool
     rest: bool
+    option: bool = False
+    value: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word that names an option: `--since`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What an option's value is one of; nothing where it may be anything."""
+        return tuple(self.value.split("|")) if "|" in self.value else ()
 
     @property
     def shown(self) -> str:
-        """How it is written in a usage line, without the brackets: `PAGE`, `WORDS...`, `--json`."""
-        word = self.name.replace("_", "-")
-        if self.kind == "bool":
-            return f"--{word}"
-        return word.upper() + ("..." if self.rest else "")
+        """How it is written in a usage line, without the brackets: `PAGE`, `--since AGO`."""
+        if self.option:
+            return f"{self.word} {self.value}".rstrip()
+        return self.name.replace("_", "-").upper() + ("..." if self.rest else "")
 
 
 class Example(NamedTuple):
@@ -167,10 +201,10 @@ class Example(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """Words as the function takes them: `run(context, *values, **flags)`."""
+    """Words as the function takes them: `run(context, *values, **options)`."""
 
     values: tuple[str | int, ...]
-    flags: dict[str, bool]
+    options: dict[str, str | int | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +222,7 @@ class Command:
     makes_root: bool
     verbatim: bool
     run: Callable[..., Iterator[str]]
+    fields: tuple[Field, ...] = ()  # of its JSON
 
     @property
     def usage(self) -> str:
@@ -196,8 +231,8 @@ class Command:
 
     @property
     def brief(self) -> str:
-        """The usage without the flags, for where space is short."""
-        return self._usage(tuple(a for a in self.arguments if a.kind != "bool"))
+        """The usage without the options, for where space is short."""
+        return self._usage(tuple(a for a in self.arguments if not a.option))
 
     def _usage(self, arguments: tuple[Argument, ...]) -> str:
         return " ".join(
@@ -209,19 +244,25 @@ class Command:
 
         Raises CommandError, a sentence for the operator, where they do not fit.
         """
-        declared = {a.shown: a.name for a in self.arguments if a.kind == "bool"}
-        places = [a for a in self.arguments if a.kind != "bool" and not a.rest]
+        declared = {a.word: a for a in self.arguments if a.option}
+        places = [a for a in self.arguments if not a.option and not a.rest]
         rest = next((a for a in self.arguments if a.rest), None)
         values: list[str | int] = []
-        flags: dict[str, bool] = {}
-        for word in words:
+        options: dict[str, str | int | bool] = {}
+        left = deque(words)
+        while left:
+            word = left.popleft()
             after = len(values) >= len(places)
             if word.startswith("-") and not (after and self.verbatim):
-                if word not in declared:
+                name, equals, value = word.partition("=")
+                option = declared.get(name)
+                if option is None or (equals and option.kind == "bool"):
                     raise CommandError(f"{self.name} knows no {_quote(word)}; {self._see}")
-                if declared[word] in flags:
-                    raise CommandError(f"{word} is there twice")
-                flags[declared[word]] = True
+                if option.name in options:
+                    raise CommandError(f"{name} is there twice")
+                if equals:
+                    left.appendleft(value)
+                options[option.name] = self._option(option, left)
             elif not after:
                 values.append(_value(places[len(values)], word))
             elif rest is not None:
@@ -232,7 +273,15 @@ class Command:
             if argument.required:
                 raise CommandError(f"{argument.shown} is missing; {self._see}")
             values.append(argument.default)
-        return Bound(tuple(values), flags)
+        return Bound(tuple(values), options)
+
+    def _option(self, option: Argument, left: deque[str]) -> str | int | bool:
+        """Take the value of an option from the words that are left."""
+        if option.kind == "bool":
+            return True
+        if not left or left[0].startswith("-"):
+            raise CommandError(f"{option.value} is missing after {option.word}; {self._see}")
+        return _value(option, left.popleft())
 
     @property
     def _see(self) -> str:
@@ -248,7 +297,9 @@ def find(words: Sequence[str]) -> Command:
         raise CommandError("nothing to do; type: help")
     found = COMMANDS.get(words[0])
     if found is None:
-        raise CommandError(f"no command {_quote(words[0])}; type: help")
+        near = _nearest(words[0])
+        hint = f"did you mean {near}? " if near else ""
+        raise CommandError(f"no command {_quote(words[0])}; {hint}type: help")
     return found
 
 
@@ -259,7 +310,7 @@ def call(context: Context, words: Sequence[str]) -> Iterator[str]:
     """
     found = find(words)
     bound = found.bind(words[1:])
-    return found.run(context, *bound.values, **bound.flags)
+    return found.run(context, *bound.values, **bound.options)
 
 
 def parts(text: str) -> Iterator[str]:
@@ -277,16 +328,27 @@ def parts(text: str) -> Iterator[str]:
         at = end
 
 
+_WATCH: Final = Argument(
+    "watch", "bool", f"again every {WATCH_S:.0f} seconds, until Ctrl-C", False, False, False, True
+)
+
 Function = TypeVar("Function", bound=Callable[..., Iterator[str]])
 
 
 def command(
-    *, level: Level, where: Where, undo: str = "", makes_root: bool = False, verbatim: bool = False
+    *,
+    level: Level,
+    where: Where,
+    undo: str = "",
+    makes_root: bool = False,
+    verbatim: bool = False,
+    fields: tuple[Field, ...] = (),
 ) -> Callable[[Function], Function]:
     """Put the decorated function into COMMANDS.
 
     `undo` is the line that takes it back. `verbatim` says that its rest is another command's line,
-    whose flags are not its own. Raises TypeError, which stops the import, on a hole in the manual.
+    whose flags are not its own. `fields` are those of its JSON. Raises TypeError, which stops the
+    import, on a hole in the manual.
     """
 
     def register(function: Function) -> Function:
@@ -295,9 +357,11 @@ def command(
             raise TypeError(f"command {name}: there is one already")
         summary, manual, described, examples = _read(name, function.__doc__)
         arguments = _arguments(name, function, described)
+        if level is Level.OBSERVE and where in (Where.OBSERVER, Where.WORKER):
+            arguments += (_WATCH,)
         made = Command(
             name, level, where, summary, manual, arguments, examples, undo, makes_root,
-            verbatim, function,
+            verbatim, function, fields,
         )  # fmt: skip
         for example in examples:
             typed = grammar.parse(example.line)
@@ -310,41 +374,65 @@ def command(
     return register
 
 
+def _nearest(word: str) -> str:
+    """Return the command that begins most like `word`, where there is one such."""
+    alike = {name: _shared(name, word) for name in COMMANDS}
+    most = max(alike.values(), default=0)
+    near = [name for name, shared in alike.items() if shared == most]
+    return near[0] if most >= ALIKE_MIN and len(near) == 1 else ""
+
+
+def _shared(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _quote(word: str) -> str:
     shown = escape_line(word)
     return f"'{shown}'" if len(shown) <= QUOTE_MAX else f"'{shown[:QUOTE_MAX]}...'"
 
 
 def _value(argument: Argument, word: str) -> str | int:
-    if argument.kind == "str":
-        return word
-    if re.fullmatch("[0-9]{1,18}", word) is None:
-        raise CommandError(f"{argument.shown} is a number, not {_quote(word)}")
-    return int(word)
+    name = argument.word if argument.option else argument.shown
+    if argument.choices and word not in argument.choices:
+        raise CommandError(f"{name} is {' or '.join(argument.choices)}, not {_quote(word)}")
+    if argument.kind == "seconds":
+        seconds = grammar.seconds(word)
+        if seconds is None:
+            raise CommandError(f"{name} is a time such as 90s, 15m, 6h or 2d, not {_quote(word)}")
+        return seconds
+    if argument.kind == "int":
+        if re.fullmatch("[0-9]{1,18}", word) is None:
+            raise CommandError(f"{name} is a number, not {_quote(word)}")
+        return int(word)
+    return word
 
 
 def _arguments(
     name: str, function: Callable[..., Iterator[str]], described: dict[str, str]
 ) -> tuple[Argument, ...]:
-    kinds: dict[object, Literal["str", "int", "bool"]] = {str: "str", int: "int", bool: "bool"}
+    values = {key.partition(" ")[0]: key.partition(" ")[2] for key in described}
+    abouts = {key.partition(" ")[0]: about for key, about in described.items()}
     found = []
     for p in list(inspect.signature(function, eval_str=True).parameters.values())[1:]:
-        kind = kinds.get(p.annotation)
-        about = described.pop(p.name, "")
-        rest = p.kind is p.VAR_POSITIONAL
+        kind = _KINDS.get(p.annotation)
+        about, value = abouts.pop(p.name, ""), values.get(p.name, "")
+        rest, option = p.kind is p.VAR_POSITIONAL, p.kind is p.KEYWORD_ONLY
         if kind is None:
-            raise TypeError(f"command {name}: {p.name} must be annotated as str, int or bool")
+            raise TypeError(f"command {name}: {p.name} must be a str, int, bool or Seconds")
         if not about:
             raise TypeError(f"command {name}: nothing is said about {p.name} under Arguments:")
-        if (kind == "bool") != (p.kind is p.KEYWORD_ONLY) or (
-            kind == "bool" and p.default is not False
-        ):
+        if kind == "bool" and (not option or p.default is not False):
             raise TypeError(f"command {name}: a flag is a keyword-only bool, False by default")
+        if option and p.default is p.empty:
+            raise TypeError(f"command {name}: an option can be left out")
+        if bool(value) != (option and kind != "bool"):
+            raise TypeError(f"command {name}: `{p.name} VALUE: what it is` is for options only")
         required = p.default is p.empty and not rest
         default = "" if p.default is p.empty else p.default
-        found.append(Argument(p.name, kind, about, required, default, rest))
-    if described:
-        raise TypeError(f"command {name}: there is no argument {', '.join(described)}")
+        found.append(Argument(p.name, kind, about, required, default, rest, option, value))
+    if abouts:
+        raise TypeError(f"command {name}: there is no argument {', '.join(abouts)}")
     return tuple(found)
 
 

@@ -26,6 +26,7 @@ LIMIT_CRITICAL: Final = 95.0  # percent of the descriptors there are
 FULL_BROKEN: Final = 99.9  # percent of a file system: writing fails
 LEFT_BROKEN: Final = 1 << 20  # bytes
 DELETED_SHARE: Final = 5.0  # percent of a full file system
+NO_ROOM: Final = "no room"  # the key of a file system to which nothing can be written
 BUSY: Final = 50.0  # percent of the time that a slow disk is at work, or it only slept
 NAMED_MAX: Final = 5  # findings of one rule
 
@@ -124,6 +125,7 @@ def file_system_full(room: Room) -> Iterator[Finding]:
             f"{point} is {percent(used.percent)} full, {size(used.left)} left",
             ("disks",),
             (f"deleted {answer.mount.device}",),
+            key=NO_ROOM if full else "",
         )
 
 
@@ -134,11 +136,14 @@ def inodes_gone(room: Room) -> Iterator[Finding]:
         used = answer.usage
         if used is None or used.inodes_percent < FULL_PERCENT:
             continue
+        gone = used.inodes_used >= used.inodes
         yield Finding(
-            BROKEN if used.inodes_used >= used.inodes else WARN,
+            BROKEN if gone else WARN,
             f"{answer.mount.point.decode('latin-1')} has {used.inodes - used.inodes_used} of "
-            f"{used.inodes} inodes left: soon no new files, whatever room there is",
+            f"{used.inodes} inodes left: "
+            f"{'no' if gone else 'soon no'} new files, whatever room there is",
             ("disks",),
+            key=NO_ROOM if gone else "",
         )
 
 

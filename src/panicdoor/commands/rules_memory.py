@@ -5,6 +5,7 @@ own, so that `triage` and the command agree. The order is that of findings which
 """
 
 import heapq
+import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ from panicdoor.commands.processes import DEAD_HIGH, FORKS_HIGH, TASKS_HIGH, Proc
 from panicdoor.commands.processes import Report as Processes
 from panicdoor.commands.sections import Group, Tasks
 from panicdoor.commands.table import percent, size
-from panicdoor.kernel import accounts
+from panicdoor.kernel import accounts, cgroups
 from panicdoor.kernel.tasks import stat, waits_in
 
 CRITICAL, BROKEN, WARN = Severity.CRITICAL, Severity.BROKEN, Severity.WARN
@@ -28,6 +29,7 @@ SWAP_MATTERS: Final = 20.0  # percent available, above which a full swap is only
 GROUP_BROKEN: Final = 98.0  # percent of a group's limit that is needed
 TASKS_CRITICAL: Final = 95.0  # percent of all tasks that may be
 NAMED_MAX: Final = 5  # findings of one rule
+INIT: Final = 1  # the pid of whoever is the parent of orphans
 
 OOM: Final = Action("oom --dry-run", "shows whom the kernel would kill", "-")
 
@@ -75,13 +77,20 @@ def group_memory(groups: Sequence[Group]) -> Iterator[Finding]:
         limit = group.limit
         if group.share < GROUP_HIGH:
             continue
+        hit = f", and hit that limit {limit.hits} times" if limit.hits else ""
         killed = f"; {limit.kills} of its processes were killed for it" if limit.kills else ""
         yield Finding(
             BROKEN if group.share >= GROUP_BROKEN else WARN,
-            f"group {limit.group} needs {size(group.needed)} of its {size(limit.limit)}, and hit "
-            f"that limit {limit.hits} times{killed}",
+            f"group {limit.group} needs {size(group.needed)} of its {size(limit.limit)}{hit}"
+            f"{killed}",
             ("memory",),
+            key=_key(limit),
         )
+
+
+def _key(limit: cgroups.Limit) -> str:
+    """Return what a group's findings are called: systemd calls a service's group as its unit."""
+    return f"group {limit.group.rpartition('/')[2]}"
 
 
 @rule(
@@ -157,7 +166,7 @@ def _users(running: Processes | None) -> str:
         return ""
     names = accounts.names("user")
     uid, count = max(running.users.items(), key=lambda user: user[1])
-    return f"; {count} are of {names.get(uid, str(uid))}"
+    return f"; {count} tasks are of {names.get(uid, str(uid))}"
 
 
 @rule("TASKS", normal=f"below {TASKS_HIGH:.0f} % of its limit", source=f"{_GROUPS}: pids.max")
@@ -172,6 +181,7 @@ def group_tasks(processes: Processes) -> Iterator[Finding]:
                 f"start nothing{refused}",
                 ("processes",),
                 ("forks_many",),
+                key=_key(limit),
             )
         elif limit.share >= TASKS_HIGH:
             yield Finding(
@@ -213,10 +223,10 @@ def uncollected(processes: Processes) -> Iterator[Finding]:
 
 
 @rule("TASKS", normal=f"below {FORKS_HIGH:.0f}/s", source="processes in proc_stat(5)")
-def forks_many(processes: Processes) -> Iterator[Finding]:
+def forks_many(tasks: Tasks, processes: Processes | None = None) -> Iterator[Finding]:
     """Processes are started at a rate that nothing useful has: a fork bomb, or a loop."""
-    if processes.forks > FORKS_HIGH:
-        text = f"{processes.forks:.0f} new processes a second{_users(processes)}"
+    if tasks.forks > FORKS_HIGH:
+        text = f"{tasks.forks:.0f} new processes a second{_users(processes)}"
         yield Finding(WARN, text, ("processes",))
 
 
@@ -230,7 +240,8 @@ def cpu_waits(pressure: Pressure, processes: Processes | None = None) -> Iterato
     found = pressure.resources["cpu"]
     share = found.some.last_10 if found and found.some else 0.0
     if share > NORMAL["cpu", "some"]:
-        busiest = max(processes.shown, key=lambda p: p.cpu, default=None) if processes else None
+        shown = (p for p in processes.shown if not _ours(p)) if processes else ()
+        busiest = max(shown, key=lambda p: p.cpu, default=None)
         named = ""
         if busiest is not None and busiest.cpu > 0:
             named = f"; {busiest.stat.name} (pid {busiest.stat.pid}) takes {percent(busiest.cpu)}"
@@ -240,6 +251,11 @@ def cpu_waits(pressure: Pressure, processes: Processes | None = None) -> Iterato
             ("processes", "pressure"),
             ("forks_many",),
         )
+
+
+def _ours(process: Process) -> bool:
+    """Return whether a process is of this door: it is at work because somebody looks."""
+    return process.stat.parent == os.getppid() > INIT
 
 
 @rule("CPU", normal=f"below {LOAD_HIGH:.0f} a processor", source="Gregg, 60 seconds: uptime")

@@ -19,11 +19,12 @@ from panicdoor.commands.listeners import wrong as full_queues
 from panicdoor.commands.login import Report as Login
 from panicdoor.commands.network import Report as Network
 from panicdoor.commands.network import wrong as wrong_network
+from panicdoor.commands.rules_disks import NO_ROOM
 from panicdoor.commands.services import Report as Services
 from panicdoor.commands.services import sentence as unit_sentence
 from panicdoor.commands.sockets import COUNTED, LIMIT_HIGH, RETRANSMITS_HIGH, retransmitted
 from panicdoor.commands.sockets import Report as Sockets
-from panicdoor.commands.table import duration, percent
+from panicdoor.commands.table import cut, duration, percent
 
 CRITICAL, BROKEN, WARN = Severity.CRITICAL, Severity.BROKEN, Severity.WARN
 
@@ -38,6 +39,23 @@ STARVES: Final = (
 )  # fmt: skip
 # Stages of a login that are a nuisance, and no end of it.
 NUISANCE: Final = ("sudo", "home", "locked out", "names")
+# What else explains a stage that fails; units are called by their keys.
+STAGES: Final = {
+    "queue": STARVES,
+    "banner": STARVES,
+    "waiting": STARVES,
+    "tasks": ("group_tasks", "tasks_full"),
+    "listener": ("unit ssh.service", "unit sshd.service", "unit ssh.socket", "unit sshd.socket"),
+    "bus": (
+        "unit dbus.service", "unit dbus-broker.service", "unit systemd-logind.service",
+        "systemd_silent",
+    ),
+}  # fmt: skip
+# What a service that ends for lack of something most often lacked, beside its own group's limits.
+LACKED: Final = (
+    NO_ROOM, "read_only", "kernel out of memory", "kernel fork refused", "kernel descriptors",
+    "clock_impossible",
+)  # fmt: skip
 # What explains each class of the kernel's messages.
 BEHIND: Final = {
     "out of memory": ("group_memory", "memory_low"),
@@ -49,20 +67,31 @@ BEHIND: Final = {
     "filesystem error": ("kernel disk error", "disk_stuck"),
     "disk error": ("disk_stuck",),
 }
+# Which area each speaks of: that is not fine, though it may look so at this moment.
+ABOUT: Final = {
+    "out of memory": "MEMORY",
+    "hung task": "TASKS",
+    "fork refused": "TASKS",
+    "connections dropped": "NETWORK",
+    "descriptors": "FILES",
+    "read-only": "DISK",
+    "filesystem error": "DISK",
+    "disk error": "DISK",
+    "remote disk": "DISK",
+}
 
 
 @rule("LOGIN", normal="every stage of a login works", source="sshd(8), pam_nologin(8), faillock(8)")
 def login_fails(login: Login) -> Iterator[Finding]:
     """Nobody can log in by ssh, or not as they should."""
     for stage in login.broken[:NAMED_MAX]:
-        starved = stage.name in ("queue", "banner", "waiting")
         yield Finding(
             WARN if stage.name in NUISANCE else BROKEN,
             f"ssh fails at stage {stage.name}: {stage.text}"
             if stage.name not in NUISANCE
             else f"{stage.name}: {stage.text}",
             ("login",),
-            STARVES if starved else (),
+            STAGES.get(stage.name, ()),
             key=f"login {stage.name}",
         )
 
@@ -80,10 +109,11 @@ def kernel_says(kernel: Kernel) -> Iterator[Finding]:
         yield Finding(
             BROKEN if found.complaint.rank == 1 else WARN,
             f"{name}, {found.recent} in the last hour, {duration(found.last)} ago: "
-            f"{found.text[:TEXT_MAX]}",
+            f"{cut(found.text, TEXT_MAX)}",
             ("kernel",),
             BEHIND.get(name, ()),
             key=f"kernel {name}",
+            about=ABOUT.get(name, ""),
         )
 
 
@@ -171,7 +201,13 @@ def systemd_silent(services: Services) -> Iterator[Finding]:
 def unit_failed(services: Services) -> Iterator[Finding]:
     """A unit has failed, or starts again and again."""
     for unit in services.units[:NAMED_MAX]:
-        yield Finding(WARN, unit_sentence(unit), ("services",))
+        yield Finding(
+            WARN,
+            unit_sentence(unit),
+            ("services",),
+            (f"group {unit.name}", *LACKED),
+            key=f"unit {unit.name}",
+        )
     if len(services.units) > NAMED_MAX:
         yield Finding(WARN, f"{len(services.units) - NAMED_MAX} more units failed", ("services",))
 

@@ -1,13 +1,13 @@
 """What `triage` looks at, section by section: see commands.snapshot.
 
-The order matters twice: what is most likely the trouble comes first, and what asks a file system
+The order matters: what costs little comes first, so that ten thousand processes on a host that
+hardly moves leave nothing else unknown; then what grows with them; and what asks a file system
 comes last, and only where no disk looks as if it might hang. What is only on a disk (certificates)
 is read only then too.
 """
 
 import heapq
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -29,7 +29,7 @@ from panicdoor.commands import (
     services,
     sockets,
 )
-from panicdoor.commands.snapshot import Report, Snapshot, section
+from panicdoor.commands.snapshot import WAIT_S, Report, Snapshot, section
 from panicdoor.errors import CommandError
 from panicdoor.kernel import (
     cgroups,
@@ -80,10 +80,12 @@ class Group(NamedTuple):
 
 
 class Tasks(NamedTuple):
-    """All tasks of the host (processes and their threads), and how many there may be."""
+    """All tasks of the host (processes and their threads), how many there may be, and how many
+    are made in a second."""
 
     used: int
     most: int
+    forks: float
 
 
 class Holder(NamedTuple):
@@ -116,33 +118,31 @@ class Held(NamedTuple):
 
 
 @section(0.5)
-def _pressure(_: Snapshot) -> Report:
-    before = pressure.begin()
-    yield
-    return pressure.look(before)
+def _pressure(seen: Snapshot) -> Report:
+    yield 0
+    work = kernel_pressure.parse_work(seen.then(kernel_pressure.STAT))
+    return pressure.look(pressure.Before(work, seen.before.at))
 
 
 @section(0.4)
-def _memory(_: Snapshot) -> Report:
-    """Everything but the processes; those too where something is wrong, for their names."""
-    before = memory.begin()
-    yield
-    now, after = meminfo.memory(), meminfo.activity()
-    seconds = max(time.monotonic() - before.at, 0.001)
-    report = memory.Report(
-        now,
+def _memory(seen: Snapshot) -> Report:
+    """Everything but the processes."""
+    yield 0
+    before, after = meminfo.parse_vmstat(seen.then(meminfo.VMSTAT)), meminfo.activity()
+    seconds = seen.since
+    return memory.Report(
+        meminfo.memory(),
         meminfo.swaps(),
         after,
-        (after.swapped_in - before.activity.swapped_in) * tasks.PAGE / seconds,
-        (after.swapped_out - before.activity.swapped_out) * tasks.PAGE / seconds,
-        (after.major_faults - before.activity.major_faults) / seconds,
+        (after.swapped_in - before.swapped_in) * tasks.PAGE / seconds,
+        (after.swapped_out - before.swapped_out) * tasks.PAGE / seconds,
+        (after.major_faults - before.major_faults) / seconds,
         (), 0, (), (), False,
     )  # fmt: skip
-    return report
 
 
 @section(0.4)
-def _groups(_: Snapshot) -> Report:
+def _groups(seen: Snapshot) -> Report:
     """The groups that are near their limit of memory."""
     hierarchy = cgroups.hierarchy("memory")
     found = []
@@ -151,7 +151,8 @@ def _groups(_: Snapshot) -> Report:
         for limit in cgroups.limits("memory", survey, hierarchy.version):
             if limit.share >= memory.GROUP_HIGH:
                 found.append(Group(limit, limit.used - _cache(hierarchy.root + limit.group)))
-    yield
+        seen.cut("groups", survey.left_out, "too many groups: not all were looked at")
+    yield 0
     return tuple(heapq.nlargest(GROUPS_MAX, found, key=lambda group: group.share))
 
 
@@ -166,84 +167,99 @@ def _cache(path: str) -> int:
 
 
 @section(0.1)
-def _tasks(_: Snapshot) -> Report:
+def _tasks(seen: Snapshot) -> Report:
     """Known even where there are too many processes to look at each."""
+    yield 0
     load = kernel_pressure.load()
     limits = [reading.number(reading.value(p)) for p in (processes.PID_MAX, processes.THREADS_MAX)]
     most = min((limit for limit in limits if limit), default=0)
     if load is None or not most:
         raise CommandError("the kernel does not tell")
-    yield
-    return Tasks(load.tasks, most)
-
-
-@section(0.9)
-def _processes(_: Snapshot) -> Report:
-    before = processes.begin()
-    yield
-    return processes.look(before, PROCESSES_MAX)
+    before = kernel_pressure.parse_work(seen.then(kernel_pressure.STAT))
+    return Tasks(load.tasks, most, (kernel_pressure.work().forks - before.forks) / seen.since)
 
 
 @section(0.3)
-def _kernel(_: Snapshot) -> Report:
+def _kernel(seen: Snapshot) -> Report:
     report = kernel.look()
-    yield
+    seen.cut("kernel", not report.whole, "too many messages: the newest were not read")
+    yield 0
     return report
 
 
 @section(0.2)
 def _clock(_: Snapshot) -> Report:
     report = clock.look()
-    yield
+    yield 0
     return report
 
 
 @section(0.3)
-def _mounts(_: Snapshot) -> Report:
+def _mounts(seen: Snapshot) -> Report:
     report = mounts.look()
-    yield
+    seen.cut("mounts", report.cut, "too many mounts: not all were looked at")
+    yield 0
     return report
 
 
 @section(0.2)
-def _disks(_: Snapshot) -> Report:
-    before, began = diskstats.read(), time.monotonic()
-    yield
-    return tuple(diskstats.activity(before, diskstats.read(), time.monotonic() - began))
+def _disks(seen: Snapshot) -> Report:
+    yield 0
+    before = diskstats.parse(seen.then(diskstats.DISKSTATS))
+    return tuple(diskstats.activity(before, diskstats.read(), seen.since))
 
 
 @section(0.2)
-def _sockets(_: Snapshot) -> Report:
+def _sockets(seen: Snapshot) -> Report:
     """The counters and limits; the sockets themselves are not counted."""
-    before, began = counters.network(), time.monotonic()
-    yield
+    yield 0
     limits = [counters.descriptors(), counters.conntrack(), *counters.tcp()]
     return sockets.Report(
         limits=sorted((one for one in limits if one), key=lambda one: -one.percent),
-        before=before,
+        before=counters.network(map(seen.then, counters.NETSTAT)),
         after=counters.network(),
-        seconds=time.monotonic() - began,
+        seconds=seen.since,
     )
 
 
 @section(0.3)
-def _network(_: Snapshot) -> Report:
-    before, began = {link.device: link for link in rtnetlink.links()}, time.monotonic()
-    addresses, routes = rtnetlink.addresses(), rtnetlink.default_routes()
-    yield
-    links = rtnetlink.links()
-    return network.Report(links, before, addresses, routes, time.monotonic() - began)
+def _network(seen: Snapshot) -> Report:
+    """Only errors are compared: what they were before, a file tells, and no driver is asked."""
+    yield 0
+    errors = counters.parse_interfaces(seen.then(counters.INTERFACES))
+    links, seconds = rtnetlink.links(), seen.since
+    before = {one.device: one._replace(errors=errors.get(one.name, one.errors)) for one in links}
+    return network.Report(links, before, rtnetlink.addresses(), rtnetlink.default_routes(), seconds)
 
 
 @section(0.3)
-def _listeners(_: Snapshot) -> Report:
+def _listeners(seen: Snapshot) -> Report:
     """Those whose queue is full; who holds them is asked only then."""
     told = socket_table.read(inet.TCP, (inet.LISTEN,))
     found = [listeners.Listener(one, ()) for one in islice(told.sockets, LISTENERS_MAX)]
-    yield
+    many = len(found) == LISTENERS_MAX
+    seen.cut("listeners", many, f"only the first {LISTENERS_MAX} listeners were looked at")
+    yield 0
     if any(one.full for one in found):
         return listeners.look()
     return listeners.Report([], told.source, 0, False, False)
+
+
+@section(0.7)
+def _processes(seen: Snapshot) -> Report:
+    """Looked at twice where one look does not tell: who is stuck, dead for good, or busy."""
+    report, before = processes.once(PROCESSES_MAX)
+    waits = kernel_pressure.system("cpu")
+    busy = (
+        waits is None or waits.some is None or waits.some.last_10 > pressure.NORMAL["cpu", "some"]
+    )
+    if busy or report.states["D"] or report.states["Z"] >= processes.DEAD_HIGH:
+        yield WAIT_S
+        report = processes.look(before, PROCESSES_MAX)
+    else:
+        yield 0
+    seen.cut("processes", report.more > 0, f"{report.more} processes were left out")
+    return report
 
 
 @section(SYSTEMD_S + 0.1)
@@ -251,14 +267,14 @@ def _services(_: Snapshot) -> Report:
     report = services.look(SYSTEMD_S)
     if report.absent:
         raise CommandError(report.absent)
-    yield
+    yield 0
     return report
 
 
 @section(login.BANNER_S + 0.2)
 def _login(seen: Snapshot) -> Report:
     before = login.begin()
-    yield
+    yield 0
     running = seen.reports.get("processes")
     if not isinstance(running, processes.Report):
         raise CommandError("processes could not be looked at")
@@ -280,7 +296,7 @@ class _Counted(Scan):
 
 
 @section(SCAN_S + 0.2)
-def _held(_: Snapshot) -> Report:
+def _held(seen: Snapshot) -> Report:
     """What processes have open: one walk for deleted files and for descriptors."""
     scan = _Counted()
     found = deleted.find(scan)
@@ -292,7 +308,8 @@ def _held(_: Snapshot) -> Report:
             continue
         size, largest = devices.get(device, (0, file))
         devices[device] = size + file.size, largest
-    yield
+    seen.cut("held", found.cut, "too many descriptors: not all were looked at")
+    yield 0
     return Held(found.size, devices, tuple(_holders(scan.by_pid)), found.cut)
 
 
@@ -317,7 +334,7 @@ def soft_limit(text: str) -> int:
 @section(0.3)
 def _room(seen: Snapshot) -> Report:
     """How full file systems are: those first, and mostly only those, that need no disk to say."""
-    yield
+    yield 0
     mounted, _ = mount_table.read()
     waits = mount_table.waiting(mounted)
     safe = disks_answer(seen.reports) == ""
@@ -341,12 +358,13 @@ def _room(seen: Snapshot) -> Report:
 @section(0.5)
 def _certificates(seen: Snapshot) -> Report:
     """Certificates under /etc, which is on a disk: only where all disks answer."""
-    yield
+    yield 0
     why = disks_answer(seen.reports)
     if why:
         raise CommandError(f"not read, as {why}")
     for step in certificates.look():
         if isinstance(step, certificates.Report):
+            seen.cut("certificates", step.cut, "too many certificates: not all were read")
             return step
     return None
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -76,17 +77,28 @@ def sentence(unit: Unit) -> str:
     return f"{unit.name}{named} ends and is started again and again"
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .units[].name text: a unit that has failed, or is started again and again
+    .units[].description text: in words
+    .units[].load text: loaded, or why it could not be
+    .units[].active text: failed or activating
+    .units[].sub text: more of that, such as auto-restart
+    .silent text?: what systemd does instead of answering
+    .absent text?: who starts services where systemd does not
+    .left_out int: units that are not shown
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def services(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show which services have failed.
 
     systemd is asked directly, over its private socket: no bus and no program is needed, but systemd
     itself must answer, within a second. That it does not is a finding. Where something else starts
     services, nobody keeps a list of what failed, and this command says so. Normal is none.
-
-    With --json: findings (sentences), units (name, description, load, active, sub), silent (what
-    systemd does instead of answering, or null), absent (who starts services instead of systemd, or
-    null), left_out.
 
     Arguments:
         json: print one JSON object, with up to 100 units

@@ -5,10 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Final
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
+    WIDTH,
     Column,
     Json,
     document,
@@ -143,7 +146,35 @@ def retransmitted(report: Report) -> float | None:
     return 100 * report.grown("Tcp.RetransSegs") / sent
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .states[].protocol text: tcp or udp
+    .states[].state text: such as established
+    .states[].count int: sockets in it
+    .limits[].name text: what there is only so much of
+    .limits[].used int: how many; of memory, pages
+    .limits[].most int: how many there may be
+    .limits[].percent percent: how many of them
+    .counters[].name text: of a counter, as the kernel has it
+    .counters[].total int: since boot
+    .counters[].grown int: within `seconds`
+    .seconds seconds: between two looks
+    .busiest[].protocol text: of a socket in which something waits, worst first
+    .busiest[].state text: such as established
+    .busiest[].local text: address and port
+    .busiest[].remote text: address and port
+    .busiest[].receive bytes: that the program did not read
+    .busiest[].send bytes: that the peer did not confirm
+    .busiest[].retransmits int: how often they were sent again
+    .busiest[].drops int?: datagrams lost; null where not counted
+    .source text: sock_diag, or the text that was read instead
+    .cut text?: why not all sockets were counted
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def sockets(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show connections by state, and what gets lost.
 
@@ -153,10 +184,6 @@ def sockets(context: Context, *, json: bool = False) -> Iterator[str]:
     not read, SEND bytes that the peer did not confirm, TRIES how often they were sent again.
     Normal: limits below 80 %, nothing lost, below 1 % of the segments sent again.
     Seen is the network namespace of this door, and no other.
-
-    With --json: findings (sentences), states (protocol, state, count), limits (name, used, most,
-    percent; memory in pages), counters (name, total, grown), seconds, busiest (protocol, state,
-    local, remote, receive, send, retransmits, drops), source, cut (a sentence, or null).
 
     Arguments:
         json: print one JSON object, with up to 100 sockets
@@ -179,9 +206,10 @@ def sockets(context: Context, *, json: bool = False) -> Iterator[str]:
 def _lines(report: Report) -> Iterator[str]:
     yield from findings(wrong(report), "Nothing unusual about sockets.")
     for protocol, name in ((TCP, "tcp"), (UDP, "udp")):
-        yield f"{name}  {_states(report, protocol)}\n"
+        told = wrap(f"{name}  {_states(report, protocol)}", WIDTH, subsequent_indent=" " * 5)
+        yield from (f"{line}\n" for line in told)
     if report.cut:
-        yield f"({report.cut})\n"
+        yield from findings((), f"({report.cut})")
     yield "\n"
     yield from table(
         [

@@ -21,6 +21,7 @@ from panicdoor.commands import (
     sockets,
 )
 from panicdoor.commands.disk_tables import AWAIT_MS, milliseconds
+from panicdoor.commands.fields import fields
 from panicdoor.commands.findings import Action, Judged, Verdict, can_run, judge
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.sections import Room, Tasks
@@ -51,6 +52,7 @@ NOTHING: Final = "NOTHING WRONG HERE that I can see."
 MOUNTS_SHOWN: Final = 3
 
 _INDENT: Final = " " * 11  # where the text of a finding goes on
+_BLANK: Final = "\xa0"  # escaped wherever it comes from outside
 _TABLE: Final = (("", 8), ("now", 10), ("normal", 8))  # three times beside each other
 RULES: Final = (rules_memory, rules_disks, rules_services)  # imported, and so in findings.RULES
 
@@ -63,7 +65,36 @@ class Vital(NamedTuple):
     normal: str
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .name text: the door's name
+    .now text: the door's clock
+    .up seconds: since the host was started
+    .synchronised bool?: whether somebody keeps the clock; null where the kernel does not say
+    .seconds seconds: that looking took
+    .findings[].number int: counted from 1, worst first
+    .findings[].severity text: CRITICAL, BROKEN or WARN
+    .findings[].area text: such as memory
+    .findings[].rule text: that found it
+    .findings[].text text: what is wrong
+    .findings[].because int?: the number of the finding that explains it
+    .findings[].next[] text: a command that shows more
+    .findings[].actions[].line text: a command that may help
+    .findings[].actions[].effect text: what it does
+    .findings[].actions[].undo text: what takes it back, or empty
+    .findings[].normal text: what would be normal
+    .findings[].source text: who says so
+    .vitals[].name text: of a number that is always told
+    .vitals[].now text: what it is, with its unit
+    .vitals[].normal text: its normal range
+    .cleared[] text: an area that was looked at and is fine
+    .unknown[].what text: what could not be looked at
+    .unknown[].why text: and why
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show what is wrong with this host, on one screen.
 
@@ -72,15 +103,11 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
     first finding explains it; `type:` is the command that shows more. Then some numbers with their
     normal range. CLEARED was looked at and is fine. UNKNOWN could not be looked at, and why.
 
-    It takes 0.3 seconds, and two on a host in trouble. It starts nothing, asks no network, and
-    reads from memory: file systems over a network are not asked at all, and those that may need
-    their disk, and certificates, only while no disk looks as if it might hang. Rates are measured
-    over 0.2 seconds. It connects to this host's own ssh, to see whether that says its name.
-
-    With --json: name, now, up (seconds), synchronised, seconds (that looking took), findings
-    (number, severity, area, rule, text, because (a number, or null), next (command lines), actions
-    (line, effect, undo), normal, source), vitals (name, now, normal), cleared (areas), unknown
-    (what, why).
+    It takes less than 0.3 seconds, and two at most on a host in trouble. It starts nothing, asks no
+    network, and reads from memory: file systems over a network are not asked at all, and those that
+    may need their disk, and certificates, only while no disk looks as if it might hang. Rates are
+    of the last seconds, and of 0.2 where this door has just begun to look. It connects to this
+    host's own ssh, to see whether that says its name.
 
     Arguments:
         json: print one JSON object
@@ -97,20 +124,22 @@ def triage(context: Context, *, json: bool = False) -> Iterator[str]:
         yield from document(_document(context, seen, _judge(seen), now, kept))
         return
     name = cut(escape_line(context.manual.name), NAME_MAX)
-    yield f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    header = f"{name}  {context.now}{_kept(kept)}  up {duration(now)}"
+    yield header
     seen = snapshot.look()
-    yield f"  read in {seen.seconds:.1f} s\n"
+    took = f"  read in {seen.seconds:.2f} s"
+    yield f"{took if len(header + took) <= WIDTH else ''}\n"
     yield from lines_as_parts(lines(seen, _judge(seen)))
 
 
 def _kept(kept: kernel_clock.Discipline | None) -> str:
     if kept is None:
         return ""
-    return " (ntp ok)" if kept.synchronised else " (not synchronised)"
+    return " (ntp ok)" if kept.synchronised else " (no ntp)"
 
 
 def _judge(seen: Snapshot) -> Verdict:
-    return judge(seen.reports, seen.missing)
+    return judge(seen.reports, seen.missing, seen.partial)
 
 
 def lines(seen: Snapshot, verdict: Verdict) -> Iterator[str]:
@@ -142,16 +171,17 @@ def _findings(found: Sequence[Judged], room: int) -> Iterator[str]:
 
 
 def _finding(judged: Judged) -> list[str]:
-    area = judged.rule.area
     text = judged.finding.text
     if judged.because is not None:
         text += f": see {judged.because}"
     shows = [line for line in judged.finding.next if can_run(line)][:1]
-    text += "".join(f"; type: {line}" for line in shows)
-    first = f"{judged.number} {judged.severity.name:<8} {area:<8} "
-    made = wrap(escape_line(text), WIDTH, initial_indent=first, subsequent_indent=_INDENT)
+    tail = "".join(escape_line(f"; type: {line}") for line in shows)
+    # What is to be typed stays on one line: only its first blank is one to wrap(3).
+    whole = escape_line(text) + tail.replace(" ", _BLANK).replace(_BLANK, " ", 1)
+    first = f"{judged.number} {judged.severity.name:<8} {judged.rule.area:<8} "
+    made = wrap(whole, WIDTH, initial_indent=first, subsequent_indent=_INDENT) or [first]
+    made = [line.replace(_BLANK, " ") for line in made]
     if len(made) > FINDING_LINES:
-        tail = "".join(f"; type: {line}" for line in shows)
         last = cut(made[FINDING_LINES - 1], WIDTH - len(tail) - 1)
         made = [*made[: FINDING_LINES - 1], f"{last.rstrip()}~{tail}"[:WIDTH]]
     return [f"{line}\n" for line in made]

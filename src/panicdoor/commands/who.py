@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from panicdoor.commands.fields import fields
 from panicdoor.commands.registry import Context, Level, Where, command
 from panicdoor.commands.table import (
     Column,
@@ -165,7 +166,28 @@ def wrong(report: Report) -> Iterator[str]:
         )
 
 
-@command(level=Level.OBSERVE, where=Where.OBSERVER)
+_FIELDS: Final = fields(
+    """
+    .findings[] text: what is not normal, worst first
+    .logins[].user text: who is logged in
+    .logins[].terminal text: such as pts/0, or empty
+    .logins[].where text: an address or a name, or empty
+    .logins[].pid int: of who holds it
+    .logins[].seconds seconds: since it began
+    .logins[].sources[] text: who tells of it: ssh, logind or utmp
+    .unproven[].user text: as whom sshd runs for one who is not
+    .unproven[].terminal text: such as pts/0, or empty
+    .unproven[].where text: an address or a name, or empty
+    .unproven[].pid int: of who holds it
+    .unproven[].seconds seconds: since it began
+    .unproven[].sources[] text: who tells of it: ssh, logind or utmp
+    .silent[] text: a source that is not there
+    .left_out int: logins that are not shown
+    """
+)
+
+
+@command(level=Level.OBSERVE, where=Where.OBSERVER, fields=_FIELDS)
 def who(context: Context, *, json: bool = False) -> Iterator[str]:
     """Show who is logged in to this host.
 
@@ -174,10 +196,6 @@ def who(context: Context, *, json: bool = False) -> Iterator[str]:
     FROM is what they were told. One that stands in utmp alone, and has ended, was never taken out.
     A connection to sshd counts as not logged in while sshd's own user, or root without a program,
     holds it. A user who works without a login (a cron job, a web shell) is not here: see processes.
-
-    With --json: findings (sentences), logins and unproven (connections to sshd before a login),
-    each with user, terminal, where, pid, seconds, sources; silent (sources that are not there),
-    left_out.
 
     Arguments:
         json: print one JSON object, with up to 500 logins

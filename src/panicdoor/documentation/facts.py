@@ -19,7 +19,8 @@ class Facts:
     """What its owner says about a door: printable ASCII, at most 80 characters a value.
 
     `fingerprint` is that of the door's key, `SHA256:...`; `fleet` and `contact` may be empty;
-    `elsewhere` names the other ways to the machine, such as `console` or `runbook`.
+    `elsewhere` names the other ways to the machine, such as `console` or `runbook`. `certificate`
+    is what it shows to clients of TLS, in DER.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Facts:
     elsewhere: Mapping[str, str]
     fingerprint: str
     version: str
+    certificate: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

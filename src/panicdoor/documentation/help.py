@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from panicdoor.commands.authority import Need
 from panicdoor.commands.registry import Command, Level
 from panicdoor.documentation.layout import columns, prose, wrap
 
@@ -12,6 +13,8 @@ LEVELS: Final = {
     Level.RECOVER: "repair",
     Level.DEFEND: "lock, cut off, reboot",
 }
+
+COUNTS: Final = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
 
 
 def listing(commands: Iterable[Command]) -> str:
@@ -47,11 +50,29 @@ def _described(level: Level, commands: Sequence[Command]) -> list[str]:
     return [_heading(level), *rows]
 
 
-def explain(command: Command, examples: bool = True) -> str:
-    """Return one command in full."""
+def level_line(command: Command) -> str:
+    """Return the level of a command, and what it means."""
+    return f"Level {command.level.value}: {LEVELS[command.level]}."
+
+
+def takes(need: Need | None) -> str:
+    """Return what it takes to run a command: how many sign, never who, since strangers read it."""
+    if need is None:
+        return "No grant names it: nobody."
+    if not need.signatures:
+        return ""
+    count = COUNTS[need.signatures - 1]
+    plural = "" if need.signatures == 1 else "s"
+    if need.typed:
+        return f"{count} signature{plural}, or typed in ssh by whoever a grant names."
+    return f"{count} signature{plural}; not to be typed, even in ssh."
+
+
+def explain(command: Command, examples: bool = True, level: str = "") -> str:
+    """Return one command in full. `level` stands for the line about its level."""
     lines = wrap(command.usage)
     lines += wrap(command.summary, "  ")
-    lines += wrap(f"Level {command.level.value}: {LEVELS[command.level]}.", "  ")
+    lines += [level] if level else wrap(level_line(command), "  ")
     if command.undo:
         lines += wrap(f"Undo: {command.undo}", "  ")
     if command.makes_root:
@@ -60,6 +81,8 @@ def explain(command: Command, examples: bool = True) -> str:
         lines += ["", *prose(command.manual, "  ")[:-1]]
     if command.arguments:
         lines += ["", *columns([(a.shown, a.about) for a in command.arguments])]
+    if command.fields:
+        lines += wrap(f"What is in the JSON: help {command.name} --json", "  ")
     if examples and command.examples:
         lines += ["", "  For example (... is text left out):"]
         for example in command.examples:

@@ -4,20 +4,24 @@ A door under attack serves this text thousands of times a second, so nothing her
 up, wraps a line or serialises a value once the constructor is done.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from json import dumps
 from typing import Final
 
+from panicdoor.commands.authority import need
 from panicdoor.commands.registry import Command, Here, Level
+from panicdoor.config import Grant
 from panicdoor.documentation import browser, data, datagrams, screens
 from panicdoor.documentation.browser import escape
 from panicdoor.documentation.facts import WAYS, Facts, Stock
-from panicdoor.documentation.help import explain, level_listing, listing
-from panicdoor.documentation.layout import columns
+from panicdoor.documentation.help import explain, level_line, level_listing, listing, takes
+from panicdoor.documentation.layout import columns, wrap
 from panicdoor.documentation.template import HOST, PORT, Template
 from panicdoor.errors import CommandError
 from panicdoor.printable import escape_line
 
+_NEEDS_JSON: Final = re.compile(r'"\\u0007([a-z-]+)"')  # the blank of data.NEEDS, in JSON
 _UNKNOWN_MAX: Final = 40  # characters of an unknown name that the error repeats
 
 
@@ -26,15 +30,21 @@ class Manual:
 
     `now` is like `2026-11-24 03:12:07 UTC`; `challenge` may be `""` where none is at hand. Lines
     end in LF, and all text is printable ASCII. `ways` are the ways in that exist, of
-    `facts.KNOWN_WAYS`; the constructor raises ValueError for another.
+    `facts.KNOWN_WAYS`; the constructor raises ValueError for another. Of `grants` it tells how many
+    must sign, to everybody, and never who or from where.
     """
 
     def __init__(
-        self, facts: Facts, commands: Mapping[str, Command], ways: frozenset[str] = WAYS
+        self,
+        facts: Facts,
+        commands: Mapping[str, Command],
+        ways: frozenset[str] = WAYS,
+        grants: Iterable[Grant] = (),
     ) -> None:
         stock = Stock(facts, dict(commands), ways)
         self.name: Final = facts.name
         self.fingerprint: Final = facts.fingerprint
+        self.certificate: Final = facts.certificate
         self.ways: Final = ways
         self._greeting = Template(screens.greeting(stock))
         self._screens = {
@@ -50,10 +60,17 @@ class Manual:
             secure: Template(browser.page(stock, secure), escape) for secure in (False, True)
         }
         self._about = Template(_about(stock))
-        self._help = {name: explain(entry) for name, entry in stock.commands.items()}
+        self._commands = stock.commands
+        self.grant(grants)
+        self._help = {
+            name: explain(entry, level=data.NEEDS) for name, entry in stock.commands.items()
+        }
         self._help[""] = listing(stock.commands.values())
         described = {name: data.command(entry) for name, entry in stock.commands.items()}
-        self._help_json = {name: f"{dumps(entry)}\n" for name, entry in described.items()}
+        self._help_json = {
+            name: f"{dumps({**entry, 'fields': data.fields(stock.commands[name])})}\n"
+            for name, entry in described.items()
+        }
         self._help_json[""] = f"{dumps({'commands': list(described.values())})}\n"
         for level in Level:
             if here := stock.level(level):
@@ -63,6 +80,17 @@ class Manual:
         door = data.door(stock)
         self._about_json = _json({"door": door})
         self._json = _json({"door": door, "commands": list(described.values())})
+
+    def grant(self, grants: Iterable[Grant]) -> None:
+        """Tell of these grants from now on."""
+        grants = tuple(grants)
+        self._levels: dict[str, str] = {}
+        self._needs: dict[str, str] = {}
+        for name, command in self._commands.items():
+            found = need(grants, command)
+            line = f"{level_line(command)} {takes(found)}"
+            self._levels[name] = "\n".join(wrap(line.rstrip(), "  "))
+            self._needs[name] = dumps(data.needs(found))
 
     def greeting(self, here: Here) -> str:
         """Return what is said to a client that says nothing: lines of under 80 columns."""
@@ -103,11 +131,11 @@ class Manual:
 
     def help(self, name: str = "") -> str:
         """Return all commands, those of a level, or one in full. Raises CommandError."""
-        return _find(self._help, name)
+        return _find(self._help, name).replace(data.NEEDS, self._levels.get(name, ""))
 
     def help_json(self, name: str = "") -> str:
         """Return the commands as JSON, or one of them. Raises CommandError."""
-        return _find(self._help_json, name)
+        return self._with_needs(_find(self._help_json, name))
 
     def about(self, here: Here) -> str:
         """Return whose door this is, whole, however long its owner's texts are."""
@@ -119,7 +147,10 @@ class Manual:
 
     def json(self, here: Here) -> str:
         """Return an object with `door` and `commands`, in ASCII."""
-        return self._json.fill(here)
+        return self._with_needs(self._json.fill(here))
+
+    def _with_needs(self, text: str) -> str:
+        return _NEEDS_JSON.sub(lambda blank: self._needs[blank[1]], text)
 
     def html(self, here: Here, now: str, challenge: str) -> str:
         """Return the manual as a page for browsers, which needs nothing else."""

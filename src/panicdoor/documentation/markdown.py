@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
+from panicdoor.commands.fields import KINDS
 from panicdoor.commands.registry import Command, Level
-from panicdoor.documentation.data import ARGUMENT_KEYS, COMMAND_KEYS, DOOR_KEYS
+from panicdoor.documentation.data import (
+    ARGUMENT_KEYS,
+    COMMAND_KEYS,
+    DOOR_KEYS,
+    FIELD_KEYS,
+    NEED_KEYS,
+)
 from panicdoor.documentation.help import LEVELS
 
 
@@ -38,6 +45,9 @@ def _command(entry: Command) -> list[str]:
         lines += ["Whoever may run this can become root.", ""]
     if entry.arguments:
         lines += _table(("argument", "meaning"), [(a.shown, a.about) for a in entry.arguments])
+    if entry.fields:
+        rows = [(field.path, f"{field.kind}: {field.about}") for field in entry.fields]
+        lines += ["JSON:", "", *_table(("field", "kind and meaning"), rows)]
     for example in entry.examples:
         lines += ["```console", f"> {example.line}", *example.output.split("\n"), "```", ""]
     return lines
@@ -52,9 +62,20 @@ def _json() -> list[str]:
         "`commands` alone, `help NAME --json` one command, and `challenge --json` an object with",
         "`challenge`. Keys may be added; those that are here keep their meaning.",
         "",
+        "What the commands that look at the host print stands with each of them: a path as jq(1)",
+        "takes it, the kind of value, and what it means. `[]` is each item of a list, `.*` each",
+        "key of an object whose keys are names, and `?` says that null may stand there. Every path",
+        "is there in every answer, but below a list or an object that is empty or null, and where",
+        "it says `alone`: that field is the whole document then.",
+        "",
+        *_table(("kind", "meaning"), KINDS.items()),
         *_table(("door", "meaning"), DOOR_KEYS),
         *_table(("command", "meaning"), COMMAND_KEYS),
+        *_table(("needs", "meaning"), NEED_KEYS),
         *_table(("argument", "meaning"), ARGUMENT_KEYS),
+        "`help NAME --json` has besides `fields`, a list of objects:",
+        "",
+        *_table(("field", "meaning"), FIELD_KEYS),
     ]
 
 

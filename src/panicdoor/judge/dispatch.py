@@ -6,13 +6,17 @@ It decides and does nothing itself. It yields what is to be done next and is sen
     Errand    have this run by an observer or a worker      is sent the Outcome of its first part
     Resume    have the errand say its next part             is sent the next Outcome
     Record    write this to the journal                     is sent None
+    Pause     wait, and until the client has taken all      is sent None
+
+A watch is an errand again and again: between two rounds it holds no process. `--follow` is one
+whose command goes on from where it stopped, and says nothing where nothing is new.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from typing import Final
 
-from panicdoor.commands.registry import Context, Level, Where, call, find
+from panicdoor.commands.registry import WATCH, WATCH_S, Context, Level, Where, call, find
 from panicdoor.errors import CommandError
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
@@ -25,6 +29,7 @@ class Errand:
 
     where: Where
     words: tuple[str, ...]
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Outcome:
     text: str
     end: bool
     code: int
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +55,41 @@ class Record:
     fields: dict[str, str]
 
 
-Steps = Generator[Part | Errand | Resume | Record, Outcome | None, None]
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Seconds until the next round."""
 
-NO_GRANTS: Final = Policy(())
+    seconds: float
+
+
+Step = Part | Errand | Resume | Record | Pause
+Steps = Generator[Step, Outcome | None, None]
+
 RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
 
 
 def dispatch(
-    ask: Ask, context: Context, policy: Policy = NO_GRANTS, speaker: Speaker | None = None
+    ask: Ask,
+    context: Context,
+    policy: Callable[[], Policy] = lambda: Policy(()),
+    speaker: Speaker | None = None,
 ) -> Steps:
-    """Judge one request, of `speaker` or of a stranger, and see it through."""
+    """Judge one request, of `speaker` or of a stranger, and see it through.
+
+    `policy` returns the one that holds now: a watch is judged anew for each round.
+    """
     if ask.order:
         yield Part("refused: this door takes no orders yet\n", end=True, code=1)
         return
     try:
         command = find(ask.words)
-        command.bind(ask.words[1:])
+        options = command.bind(ask.words[1:]).options
+        if "watch" in options and "follow" in options:
+            raise CommandError("it is either --watch or --follow")
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
-    refused = policy.refused(command, speaker)
+    refused = policy().refused(command, speaker)
     if speaker is not None and command.level is not Level.PUBLIC:
         line = " ".join(ask.words)[:RECORDED_MAX]
         entry = {"by": speaker.principal, "from": speaker.address, "do": line}
@@ -76,7 +97,13 @@ def dispatch(
     if refused:
         yield Part(f"refused: {refused}\n", end=True, code=1)
     elif command.where in (Where.OBSERVER, Where.WORKER):
-        yield from _elsewhere(Errand(command.where, ask.words))
+        words = tuple(word for word in ask.words if word != WATCH)
+        errand = Errand(command.where, words)
+        if "watch" in options or "follow" in options:
+            top = "watch" in options
+            yield from _again(errand, top, lambda: policy().refused(command, speaker))
+        else:
+            yield from _elsewhere(errand)
     else:
         yield from parts_of(call(context, ask.words))
 
@@ -88,3 +115,26 @@ def _elsewhere(errand: Errand) -> Steps:
         if outcome.end:
             return
         outcome = yield Resume()
+
+
+def _again(errand: Errand, top: bool, refused: Callable[[], str]) -> Steps:
+    """Have an errand run round after round, until one fails or is refused."""
+    while (ended := (yield from _round(errand, top))) is not None:
+        yield Pause(WATCH_S)
+        if why := refused():
+            yield Part(f"refused: {why}\n", end=True, code=1)
+            return
+        errand = replace(errand, cursor=ended.cursor)
+
+
+def _round(errand: Errand, top: bool) -> Generator[Step, Outcome | None, Outcome | None]:
+    """Have an errand run once and return how it ended; None where an error is the last part."""
+    outcome = yield errand
+    while outcome is not None:
+        end = outcome.end and outcome.code != 0
+        yield Part(outcome.text, end, outcome.code, top)
+        if outcome.end:
+            return None if end else outcome
+        top = top and not outcome.text
+        outcome = yield Resume()
+    return None

@@ -64,6 +64,10 @@ class Policy:
     def __init__(self, grants: Sequence[Grant]) -> None:
         self._rules: Final = tuple(_rule(grant) for grant in grants)
 
+    def names(self, principal: str) -> bool:
+        """Return whether any grant is for that principal."""
+        return any(principal in rule.to for rule in self._rules)
+
     def level(self, speaker: Speaker) -> Level:
         """Return the highest level that `speaker` may type commands of."""
         found = [rule.level for rule in self._of(speaker) if rule.typed]

@@ -157,7 +157,7 @@ def classify(record: Record) -> Complaint | None:
     if not record.kernel:
         return None
     for complaint in COMPLAINTS:
-        if complaint.pattern.search(record.text):
+        if complaint.pattern.match(record.text):  # each speaks of the beginning
             return complaint
     return OTHER if record.level < WARNING else None
 

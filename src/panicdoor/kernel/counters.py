@@ -4,7 +4,7 @@
 /proc/sys/fs/file-nr, /proc/sys/net. What a kernel does not have is not in the answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from panicdoor.kernel import reading
@@ -12,12 +12,15 @@ from panicdoor.kernel import reading
 READ_MAX: Final = 256 << 10  # bytes of such a file that are read
 
 NETSTAT: Final = ("/proc/net/netstat", "/proc/net/snmp")
+INTERFACES: Final = "/proc/net/dev"  # proc_net(5)
 SOCKSTAT: Final = "/proc/net/sockstat"
 FILE_NR: Final = "/proc/sys/fs/file-nr"  # Documentation/admin-guide/sysctl/fs.rst
 CONNTRACK: Final = "/proc/sys/net/netfilter/nf_conntrack_"  # count, max
 ORPHANS_MAX: Final = "/proc/sys/net/ipv4/tcp_max_orphans"
 TIME_WAIT_MAX: Final = "/proc/sys/net/ipv4/tcp_max_tw_buckets"
 TCP_MEMORY: Final = "/proc/sys/net/ipv4/tcp_mem"  # low, pressure, high; pages
+
+_RECEIVED_ERRORS, _SENT_ERRORS = 2, 10  # columns of INTERFACES, behind the name
 
 
 class Limit(NamedTuple):
@@ -70,11 +73,26 @@ def parse_numbers(text: bytes) -> list[int]:
     return [] if None in numbers else [number for number in numbers if number is not None]
 
 
-def network() -> dict[str, int]:
-    """Return all counters of this network namespace. Never raises."""
+def network(texts: Iterable[bytes] = ()) -> dict[str, int]:
+    """Return all counters of this network namespace, or those of the `texts` of NETSTAT.
+
+    Never raises.
+    """
     found: dict[str, int] = {}
-    for path in NETSTAT:
-        found |= parse_pairs(_read(path))
+    for text in texts or map(_read, NETSTAT):
+        found |= parse_pairs(text)
+    return found
+
+
+def parse_interfaces(text: bytes) -> dict[str, int]:
+    """Return of each interface the broken packets that came and went, from /proc/net/dev."""
+    found = {}
+    for line in text.split(b"\n"):
+        name, colon, rest = line.rpartition(b":")  # an old alias has a colon in its name
+        fields = rest.split()
+        if colon and len(fields) > _SENT_ERRORS:
+            errors = [reading.number(fields[at]) or 0 for at in (_RECEIVED_ERRORS, _SENT_ERRORS)]
+            found[name.strip().decode("latin-1")] = sum(errors)
     return found
 
 

@@ -48,6 +48,8 @@ class within:  # noqa: N801 - read as a word: `with within(...)`
         if self._collects:
             gc.enable()
 
-    def _ring(self, _: int, __: FrameType | None) -> None:
-        if self._armed:
+    def _ring(self, _: int, frame: FrameType | None) -> None:
+        # Raised on the way in or out, it would leave the bell ringing, for whatever comes next.
+        doors = within.__enter__.__code__, within.__exit__.__code__
+        if self._armed and (frame is None or frame.f_code not in doors):
             raise OutOfTimeError

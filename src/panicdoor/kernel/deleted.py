@@ -30,7 +30,7 @@ class Deleted(NamedTuple):
     @property
     def name(self) -> str:
         """What the file was called, as its last holder's namespace saw it."""
-        return self.link.target.removesuffix(MARK)
+        return reading.bytewise(self.link.target.removesuffix(MARK))
 
 
 class Found(NamedTuple):

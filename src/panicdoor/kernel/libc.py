@@ -13,15 +13,25 @@ MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
 MADV_POPULATE_READ: Final = 22  # madvise(2), Linux 5.14
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 FALLOC_FL_KEEP_SIZE: Final = 1  # fallocate(2)
+PROT_WRITE, MAP_SHARED = 2, 1  # mmap(2)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
 SYS_LANDLOCK_RESTRICT_SELF: Final = 446
 
 _LIBC.syscall.restype = ctypes.c_long
-_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+# What every process calls at its birth is looked up once.
+_madvise: Final = _LIBC.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_mlockall: Final = _LIBC.mlockall
+_signal: Final = _LIBC.signal
+_signal.restype = ctypes.c_void_p
+_signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _LIBC.capset.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+_LIBC.mmap.restype = ctypes.c_void_p
+_LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+_LIBC.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
@@ -37,14 +47,22 @@ def syscall(name: str, number: int, *arguments: object) -> int:
     return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), name)
 
 
-def mlockall(flags: int) -> None:
-    """Lock this process's memory: mlockall(2)."""
-    _checked(_LIBC.mlockall(flags), "mlockall")
+def mlockall(flags: int) -> bool:
+    """Lock this process's memory: mlockall(2); False where it may not be."""
+    return bool(_mlockall(flags) == 0)
 
 
-def madvise(start: int, length: int, advice: int) -> None:
-    """Advise the kernel on a range of addresses: madvise(2)."""
-    _checked(_LIBC.madvise(start, length, advice), "madvise")
+def populate(start: int, length: int) -> bool:
+    """Read a range of addresses in, as if each page were read: madvise(2); False where it fails."""
+    return bool(_madvise(start, length, MADV_POPULATE_READ) == 0)
+
+
+def set_signal(number: int, action: int) -> None:
+    """Have a signal ignored or do its default: signal(2).
+
+    Python's own makes members of enumerations, at the cost of dozens of pages in each process.
+    """
+    _signal(number, action)
 
 
 def prctl(option: int, value: int) -> None:
@@ -60,6 +78,24 @@ def capset(header: bytes, data: bytes) -> None:
 def fallocate_keep_size(fd: int, length: int) -> None:
     """Reserve `length` bytes of disk for a file, and leave its size: fallocate(2)."""
     _checked(_LIBC.fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, length), "fallocate")
+
+
+def map_for_writing(fd: int, length: int) -> int:
+    """Map the beginning of a file, shared, to be written and not read: mmap(2)."""
+    address = _LIBC.mmap(None, length, PROT_WRITE, MAP_SHARED, fd, 0)
+    if address == ctypes.c_void_p(-1).value:
+        _checked(-1, "mmap")
+    return int(address)
+
+
+def unmap(address: int, length: int) -> None:
+    """Undo a mapping: munmap(2)."""
+    _checked(_LIBC.munmap(address, length), "munmap")
+
+
+def store(address: int, data: bytes) -> None:
+    """Write bytes at `address`, all of which must be ours."""
+    ctypes.memmove(address, data, len(data))
 
 
 def mallopt(option: int, value: int) -> bool:

@@ -17,12 +17,10 @@ STACK_MAX: Final = 8 << 20  # bytes: the usual RLIMIT_STACK; no deeper stack is 
 CAP_IPC_LOCK: Final = 14  # capabilities(7)
 STACK_GUARD: Final = 64 << 10  # bytes left below: the limit itself must not be touched
 
-_POOL_SIZE: Final = 16 << 10  # bytes, of CPython 3.11 to 3.14 on 64 bits: Include/internal
-_POOL_HEAD: Final = 48  # bytes before its first block
-_POOL_ALIGN: Final = 16  # bytes: sizes are multiples of it
-_POOL_BLOCK_MAX: Final = 512  # bytes; what is larger comes from malloc(3)
-_POOL_ROW: Final = 6  # blocks in a row, which gaps do not look like
-_POOL_GAPS_MAX: Final = 1 << 16  # of one size
+_BLOCK_STEP: Final = 16  # bytes: Python's own allocator has blocks of multiples of it
+_BLOCK_MAX: Final = 512  # bytes; what is larger comes from malloc(3)
+_ROW: Final = 8  # blocks in a row: a place where new ones lie together, and no gap
+_GAPS_MAX: Final = 1 << 16  # of one size
 _BYTES_HEAD: Final = sys.getsizeof(b"")
 _plugs: Final[list[list[bytes]]] = []
 
@@ -49,24 +47,20 @@ def trim_malloc() -> None:
     libc.malloc_trim()
 
 
-def plug_pools() -> None:
+def plug_gaps() -> None:
     """Fill the gaps that imports left between Python's small objects: once, before any fork.
 
-    Else every child fills them with objects of its own, and copies a page for each. A pool that is
-    new hands out its blocks in a row from its beginning (Objects/obmalloc.c): then there is no gap
-    left. Where it is otherwise laid out, this gives up.
+    Else every child fills them with objects of its own, and copies a page for each. Of each size
+    blocks are taken until some lie in a row; those are given back.
     """
-    for size in range(_POOL_ALIGN * 3, _POOL_BLOCK_MAX + 1, _POOL_ALIGN):
-        found: list[bytes] = []
+    for size in range(_BLOCK_STEP * 3, _BLOCK_MAX + 1, _BLOCK_STEP):
+        blocks: list[bytes] = []
         row = last = 0
-        while row < _POOL_ROW and len(found) < _POOL_GAPS_MAX:
-            found.append(bytes(bytearray(size - _BYTES_HEAD)))
-            here = id(found[-1])
-            follows = here == last + size and row > 0
-            row = row + 1 if follows else int(here % _POOL_SIZE == _POOL_HEAD)
-            last = here
-        if row == _POOL_ROW:
-            _plugs.append(found[:-_POOL_ROW])
+        while row < _ROW and len(blocks) < _GAPS_MAX:
+            blocks.append(bytes(bytearray(size - _BYTES_HEAD)))
+            row = row + 1 if id(blocks[-1]) == last + size else 0
+            last = id(blocks[-1])
+        _plugs.append(blocks[:-_ROW])
 
 
 def survey() -> Ranges:
@@ -91,27 +85,20 @@ def survey() -> Ranges:
     return tuple(ranges)
 
 
-def lock(ranges: Ranges, privileged: bool) -> Locked:
+def lock(ranges: Ranges, forever: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
     `ranges` are read in first; pages that are shared stay shared. With MCL_FUTURE under a finite
-    RLIMIT_MEMLOCK a process dies at its next megabyte unless it is `privileged`: keeps
-    CAP_IPC_LOCK. Then only what is held now is locked. Never raises.
+    RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too only
+    `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
     """
-    unlimited = _raise_limit()
     for start, end in ranges:
         # A device, a hole, an older kernel: what is not read in now is read when it is needed.
-        with contextlib.suppress(OSError):
-            libc.madvise(start, end - start, libc.MADV_POPULATE_READ)
+        libc.populate(start, end - start)
     now = libc.MCL_CURRENT | libc.MCL_ONFAULT
-    if unlimited or privileged:
-        with contextlib.suppress(OSError):
-            libc.mlockall(now | libc.MCL_FUTURE)
-            return Locked.ALL
-    with contextlib.suppress(OSError):
-        libc.mlockall(now)
-        return Locked.CURRENT
-    return Locked.NONE
+    if forever and libc.mlockall(now | libc.MCL_FUTURE):
+        return Locked.ALL
+    return Locked.CURRENT if libc.mlockall(now) else Locked.NONE
 
 
 def privileged() -> bool:
@@ -121,7 +108,8 @@ def privileged() -> bool:
     return bool(int(effective.split()[1], 16) >> CAP_IPC_LOCK & 1)
 
 
-def _raise_limit() -> bool:
+def raise_limit() -> bool:
+    """Raise RLIMIT_MEMLOCK as far as we may, for us and our children; True where it is gone."""
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in (resource.RLIM_INFINITY, hard):
         with contextlib.suppress(ValueError, OSError):

@@ -60,6 +60,26 @@ def end(pid: int, started: int, wait_ms: int) -> bool:
         os.close(fd)
 
 
+def tell(pid: int, started: int, number: int) -> bool:
+    """Send a signal to the process of that pid and start time; False where it is not there.
+
+    Raises PermissionError where it is somebody else's.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if start_time(pid) != started:
+            return False
+        signal.pidfd_send_signal(fd, signal.Signals(number))
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def escape_oom_killer() -> bool:
     """Ask the kernel never to choose this process, or its children, when memory is out.
 

@@ -57,3 +57,11 @@ def number(text: bytes | str) -> int | None:
     ):
         return None
     return int(digits)
+
+
+def bytewise(path: str) -> str:
+    """Return a path that Python has read (PEP 383) with a character for each of its bytes.
+
+    So it is escaped as `\\xNN`, like every other name that the host has, and can be typed again.
+    """
+    return path if path.isascii() else os.fsencode(path).decode("latin-1")

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from panicdoor.kernel import reading
+
 ENTRIES_MAX: Final = 50_000  # names that are looked at
 WALK_S: Final = 3.0  # seconds of one walk
 DEPTH_MAX: Final = 12
@@ -56,7 +58,7 @@ class Walk:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                     elif told.st_ctime >= since:
-                        yield File(entry.path, told.st_ctime)
+                        yield File(reading.bytewise(entry.path), told.st_ctime)
         except OSError:
             return
         for path in folders:

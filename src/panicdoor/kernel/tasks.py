@@ -243,6 +243,6 @@ def program(pid: int, root: str = PROC) -> str | None:
     MAY NOT RETURN on kernels that take the lock of its memory for this (before Linux 4.1).
     """
     try:
-        return os.readlink(f"{root}/{pid}/exe")
+        return reading.bytewise(os.readlink(f"{root}/{pid}/exe"))
     except OSError:
         return None

@@ -36,6 +36,11 @@ class Admission:
         self._strangers = _Pool(strangers)
         self._operators = _Pool(operators)
         self._networks: dict[int, set[int]] = {}  # bits below the prefix -> prefixes
+        self.know(networks)
+
+    def know(self, networks: Sequence[Network]) -> None:
+        """Let newcomers from these networks into the operators' pool, and from no others."""
+        self._networks = {}
         for network in networks:
             below = network.max_prefixlen - network.prefixlen
             first = int(network.network_address) | (_V6 if isinstance(network, IPv6Network) else 0)

@@ -14,8 +14,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from panicdoor.commands.registry import Command, Context, Here, Where, call, find
+from panicdoor.config import Door
 from panicdoor.errors import CommandError
-from panicdoor.messages import Answer, Ask, Cancel, Fresh, More
+from panicdoor.messages import Answer, Ask, Cancel, Fresh, More, Reloaded
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.place import Place
 from panicdoor.protocols.base import Form, Part, Request, parts_of
@@ -35,10 +36,18 @@ Deliver = Callable[[Part], None]
 
 
 class Desk:
-    """What one frontend answers, and what it waits for."""
+    """What one frontend answers, and what it waits for.
+
+    `door` is the one whose grants hold now; `changed` is called with each later one.
+    """
 
     def __init__(self, place: Place) -> None:
         self.manual: Final = place.world.manual
+        self.door = place.world.door
+        self.changed: Callable[[Door], None] = lambda _: None
+        self._policy = place.world.holdings.policy
+        self._serial = 0
+        self._look()
         self._place = place
         self._fresh = ""
         self._fresh_until = 0.0
@@ -47,6 +56,7 @@ class Desk:
         self._ids = 0
         place.on(Answer, self._answered)
         place.on(Fresh, self._freshened)
+        place.on(Reloaded, self._reloaded)
 
     def ask(
         self,
@@ -136,6 +146,18 @@ class Desk:
             for asked in list(self._asked.values()):
                 asked.bereaved()
 
+    def _reloaded(self, message: Reloaded, _: str) -> None:
+        if message.serial != self._serial:
+            self._look()
+            self.changed(self.door)
+
+    def _look(self) -> None:
+        """Take what holds since the last reload, if there was one."""
+        found = self._policy.read_door()
+        if found is not None:
+            self._serial, self.door = found
+            self.manual.grant(self.door.grants)
+
     # For Asked alone
 
     def tell(self, message: Ask | More | Cancel) -> bool:
@@ -208,7 +230,7 @@ class Asked:
             return
         elif self._timer is not None:
             self._timer.cancel()
-        self._deliver(Part(answer.text, answer.end, answer.code))
+        self._deliver(Part(answer.text, answer.end, answer.code, answer.top))
 
     def _wait(self, seconds: float) -> None:
         if self._timer is not None:

@@ -1,8 +1,9 @@
 """The errands of the monitor: what may block is run by the observer or a worker, one at a time.
 
 A place that misses a deadline is replaced, and its client told at once; one whose client has gone
-is told to stop, and is free again only when it has said its last part. Waiting errands are handed
-out to free places one of each frontend in turn, so that one choked frontend delays nobody else.
+is told to stop, and is free again only when it has said its last part; one whose client does not
+read on gives way to whoever waits for it. Waiting errands are handed out to free places one of each
+frontend in turn, so that one choked frontend delays nobody else.
 """
 
 import time
@@ -19,8 +20,10 @@ from panicdoor.roles import ROLE_OF, SUPERVISOR
 ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its process is replaced
 ERRANDS_WAITING_MAX: Final = 32  # errands of one frontend that wait for a free process
 WAIT_S: Final = 10.0  # seconds an errand may wait so; with the sweep, less than a desk's WORK_S
+HOLD_S: Final = 2.0  # seconds a client may keep a place that others wait for without reading on
 
 BUSY: Final = "every worker is busy; try again\n"
+UNREAD: Final = "this was not read on, and others waited for its place: ask again\n"
 DIED: Final = "the process that ran this ended\n"
 
 RUNNERS: Final = {place: Where(r.name) for place, r in ROLE_OF.items() if r.entry == "worker"}
@@ -33,7 +36,8 @@ class Job:
     """An errand, and who waits for it.
 
     `begun` is called when it has to wait, and when it starts; `heard` with each part it prints:
-    the text, whether it is the last, and the exit code.
+    the text, whether it is the last, and the exit code. `cursor` is where its command goes on; when
+    the last part is heard, it is where the next round would.
     """
 
     frontend: str
@@ -41,6 +45,7 @@ class Job:
     words: tuple[str, ...]
     begun: Callable[[], None]
     heard: Callable[[str, bool, int], None]
+    cursor: str = ""
     until: float = 0.0
     runner: str = ""
     over: bool = False
@@ -51,13 +56,15 @@ class Runner:
     """An observer's or worker's seat: what it works at, and when its next part is due.
 
     `lost` until its holder, or after a missed deadline the next one, has said Hello; `due` 0 while
-    it waits for the client. `epoch` is the holder's, 0 where it was there before this monitor.
+    it waits for the client, since `idle`. `epoch` is the holder's, 0 where it was there before this
+    monitor.
     """
 
     epoch: int = 0
     job: Job | None = None
     number: int = 0
     due: float = 0.0
+    idle: float = 0.0
     lost: bool = False
 
 
@@ -109,8 +116,9 @@ class Errands:
         if message.end:
             runner.job, runner.number = None, 0
         if job is not None and not job.over:
-            runner.due = 0.0
+            runner.due, runner.idle = 0.0, time.monotonic()
             if message.end:
+                job.cursor = message.cursor
                 self._end(job, message.text, message.code)
             else:
                 job.heard(message.text, False, message.code)
@@ -138,6 +146,8 @@ class Errands:
         for name, runner in self._runners.items():
             if runner.due and runner.due < now:
                 self._lose(name, runner)
+            elif runner.job is not None and not runner.due and runner.idle + HOLD_S < now:
+                self._give_way(name, runner.job)
 
     def _hand_out(self) -> None:
         """Give waiting errands to free runners, one of each frontend in turn."""
@@ -158,9 +168,15 @@ class Errands:
         runner.due = time.monotonic() + ERRAND_S
         job.runner = name
         job.begun()
-        message = Run(runner.number, self._epoch, runner.epoch, runner.due, job.words)
+        message = Run(runner.number, self._epoch, runner.epoch, runner.due, job.words, job.cursor)
         if not self._tell(name, message):
             self._lose(name, runner)
+
+    def _give_way(self, name: str, job: Job) -> None:
+        """End an errand that waits for its client, if others wait for its place."""
+        if any(e.where is RUNNERS[name] for waiting in self._waiting.values() for e in waiting):
+            self.drop(job)
+            job.heard(UNREAD, True, SILENT)
 
     def _lose(self, name: str, runner: Runner) -> None:
         """Have a runner replaced that missed its deadline; its client is told at once.

@@ -3,6 +3,8 @@
 import os
 import resource
 
+from panicdoor.commands.authority import too_cheap
+from panicdoor.commands.registry import COMMANDS
 from panicdoor.kernel.memory import Locked
 from panicdoor.orders.signers import REMARKS_MAX
 from panicdoor.processes import stream
@@ -36,6 +38,7 @@ def limits(world: World, locked: Locked, spared: bool) -> tuple[str, ...]:
     notes += [f"allowed_signers: {remark}" for remark in remarks[:REMARKS_MAX]]
     if len(remarks) > REMARKS_MAX:
         notes.append(f"allowed_signers: {len(remarks)} lines are skipped")
+    notes += too_cheap(world.door.grants, COMMANDS.values())
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors < stream.FDS_WANTED:
         notes.append(f"{descriptors} descriptors: fewer clients at once; raise RLIMIT_NOFILE")

@@ -10,15 +10,16 @@ Frontends ask; `judge` decides; what may block is run by the observer or a worke
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor import keys
 from panicdoor.commands.registry import Context
+from panicdoor.config import Door
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
-from panicdoor.judge.dispatch import Errand, Outcome, Record, Resume, Steps, dispatch
+from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Steps, dispatch
 from panicdoor.judge.policy import Policy
 from panicdoor.judge.sessions import TOKEN_SIZE, Sessions
 from panicdoor.messages import (
@@ -33,26 +34,35 @@ from panicdoor.messages import (
     Logout,
     More,
     Output,
+    Regraded,
+    Reload,
+    Reloaded,
     Session,
     Sign,
     Signed,
     Write,
     Written,
 )
+from panicdoor.orders.signers import Signers
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import NOWHERE, SILENT
 from panicdoor.processes.errands import Errands, Job
 from panicdoor.processes.place import BUGS_A_MINUTE, Place
+from panicdoor.processes.reloading import Reloading
 from panicdoor.protocols.base import Part
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, allowed
+from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
 CASES_MAX: Final = 512  # requests of one frontend whose answer is not finished
 READER_S: Final = 60.0  # seconds a client may take for one part before its case is closed
+WATCHES_MAX: Final = 8  # at once: each takes an observer for a part of every two seconds
 COUNT_S: Final = 60.0  # seconds between two entries that say what was only counted
 SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
+
+ENDED: Final = "this session has ended; log in again\n"
+WATCHED: Final = f"({WATCHES_MAX} watches run on this door already: this one ends here)\n"
 
 FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
 GATES: Final = tuple(p for p, r in ROLE_OF.items() if Login in allowed(r.name, "monitor"))
@@ -61,16 +71,24 @@ FRESHENED: Final = tuple(p for p, r in ROLE_OF.items() if Fresh in allowed("moni
 
 @dataclass(slots=True, eq=False)
 class Case:
-    """A request on its way: who asked, the judge's steps, and where it stands."""
+    """A request on its way: who asked, the judge's steps, and where it stands.
+
+    `pending` waits for the client, and `heard`, an errand's last outcome, for that. `wake` is when
+    the next round of a watch is due, 0 where none is.
+    """
 
     place: str
     epoch: int
     id: int
     until: float
     steps: Steps
+    session: str = ""
     credit: bool = True
     pending: Part | None = None
     job: Job | None = None
+    heard: Outcome | None = None
+    watch: bool = False
+    wake: float = 0.0
 
 
 def run(place: Place) -> None:
@@ -87,12 +105,12 @@ def run(place: Place) -> None:
         (Sign, monitor.sign),
         (Login, monitor.login),
         (Logout, monitor.logout),
+        (Reload, monitor.reload),
     ):
         place.on(kind, handler)
     place.give_up_rights()
     monitor.begin()
-    place.serve()
-    monitor.end()
+    place.serve(last=monitor.end)
 
 
 class Monitor:
@@ -102,12 +120,14 @@ class Monitor:
         self._place = place
         self._manual = place.world.manual
         identity = _identity(place.world.holdings.secrets["identity"])
-        self._policy = Policy(place.world.door.grants)
-        self._sessions = Sessions(identity, place.world.signers, self._policy)
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
         # The first monitor hears from all runners; a later one finds them at work, silent.
-        self.errands: Final = Errands(place.tell, place.epoch, FRONTENDS, absent=place.fill == 1)
+        asking = (*FRONTENDS, SUPERVISOR)
+        self.errands: Final = Errands(place.tell, place.epoch, asking, absent=place.fill == 1)
+        self._reloading = Reloading(place.world, self.errands, self._take, self.record)
+        self._policy = Policy(self._reloading.door.grants)
+        self._sessions = Sessions(identity, self._reloading.signers, self._policy)
         self._numbers = 0
         self._missed = 0
         self._bugs: Counter[str] = Counter()
@@ -160,14 +180,14 @@ class Monitor:
             mine = sender in GATES
             session = self._sessions.find(ask.session, ask.epoch) if mine else None
             if session is None:
-                self._end_for(ask, sender, "this session has ended; log in again\n")
+                self._end_for(ask, sender, ENDED)
                 return
             speaker = session.speaker
         scope = ask.scope.encode("ascii", "replace")
         context = Context(self._manual, NOWHERE, now_text(), lambda: self._challenge(scope))
         until = min(ask.until, now + READER_S)
-        steps = dispatch(ask, context, self._policy, speaker)
-        case = Case(sender, ask.epoch, ask.id, until, steps)
+        steps = dispatch(ask, context, lambda: self._policy, speaker)
+        case = Case(sender, ask.epoch, ask.id, until, steps, ask.session)
         cases[ask.epoch, ask.id] = case
         self._advance(case, None)
 
@@ -200,6 +220,8 @@ class Monitor:
                 self._place.report(error)
                 step = Part("the door has a bug here, which has been recorded\n", True, 1)
             outcome = None
+            if isinstance(step, Pause) and not self._may_watch(case):
+                step = Part(WATCHED, end=True, code=1)
             match step:
                 case Part():
                     if not case.credit:
@@ -215,6 +237,12 @@ class Monitor:
                 case Resume():
                     if case.job is not None:
                         self.errands.more(case.job)
+                        return
+                    outcome, case.heard = case.heard, None
+                    if outcome is None:
+                        return
+                case Pause(seconds):
+                    case.wake = time.monotonic() + seconds
                     return
 
     def _say(self, case: Case, part: Part) -> bool:
@@ -227,13 +255,14 @@ class Monitor:
             return True  # to a desk an empty part says that work has begun, and no more is asked
         head, rest = text[:PART_MAX], text[PART_MAX:]
         end = part.end and not rest
-        if not self._place.tell(case.place, Answer(case.id, case.epoch, head, end, part.code)):
-            case.pending = Part(text, part.end, part.code)
+        answer = Answer(case.id, case.epoch, head, end, part.code, part.top)
+        if not self._place.tell(case.place, answer):
+            case.pending = replace(part, text=text)
             return False
         case.credit = False
         case.until = time.monotonic() + READER_S
         if rest:
-            case.pending = Part(rest, part.end, part.code)
+            case.pending = replace(part, text=rest, top=False)
         if end:
             self._close(case)
         return not end and not rest
@@ -266,17 +295,38 @@ class Monitor:
         def heard(text: str, end: bool, code: int) -> None:
             if end:
                 case.job = None
-            self._advance(case, Outcome(text, end, code))
+            outcome = Outcome(text, end, code, job.cursor)
+            if case.pending is None:
+                self._advance(case, outcome)
+            else:
+                case.heard = outcome
 
-        case.job = Job(case.place, errand.where, errand.words, begun, heard)
-        self.errands.add(case.job)
+        job = Job(case.place, errand.where, errand.words, begun, heard, errand.cursor)
+        case.job = job
+        self.errands.add(job)
+
+    def _may_watch(self, case: Case) -> bool:
+        """Return whether an answer may come again and again; what may once, may to its end."""
+        watches = sum(c.watch for cases in self._cases.values() for c in cases.values())
+        case.watch = case.watch or watches < WATCHES_MAX
+        return case.watch
+
+    def _wake(self, case: Case) -> None:
+        """Begin the next round, unless the session has ended meanwhile."""
+        case.wake = 0.0
+        if self._sessions.find(case.session, case.epoch) is None:
+            self._say(case, Part(ENDED, end=True, code=SILENT))
+        else:
+            self._advance(case, None)
 
     # Logins
 
     def sign(self, message: Sign, sender: str) -> None:
         """Sign the hash of a key exchange, or say at once that it gets no signature."""
         now = time.monotonic()
-        signature = self._sessions.sign(message.epoch, message.connection, message.hash, now)
+        signature = self._sessions.sign(
+            message.epoch, message.connection, message.hash, message.transcript, now
+        )
         self._place.tell(sender, Signed(message.id, message.epoch, signature))
 
     def login(self, message: Login, sender: str) -> None:
@@ -290,13 +340,48 @@ class Monitor:
             speaker = verdict.session.speaker
             principal, level = speaker.principal, self._policy.level(speaker).value
             entry = {"by": principal, "from": speaker.address, "level": level}
-            self.record("login", {**entry, "key": verdict.session.fingerprint})
+            self.record("login", {**entry, "key": verdict.session.key.fingerprint})
         said = verdict.known, verdict.token, principal, level, verdict.note
         self._place.tell(sender, Session(message.id, message.epoch, *said))
 
-    def logout(self, message: Logout, _: str) -> None:
-        """A connection has ended."""
+    def logout(self, message: Logout, sender: str) -> None:
+        """A connection has ended, and with it what was asked in its sessions."""
         self._sessions.end(message.epoch, message.connection)
+        for case in list(self._cases[sender].values()):
+            if case.session and self._sessions.find(case.session, case.epoch) is None:
+                self._close(case)
+
+    # The policy
+
+    def reload(self, message: Reload, _: str) -> None:
+        """Have the policy read anew."""
+        self._reloading.begin()
+
+    def _take(self, door: Door, signers: Signers) -> list[str]:
+        """Judge by another policy from now on, and return whose sessions that has ended."""
+        self._policy = Policy(door.grants)
+        ended = []
+        for change in self._sessions.change(signers, self._policy, time.time()):
+            session = change.session
+            for gate in GATES:
+                if not change.level:
+                    self._close_all(gate, change.token)
+                message = Regraded(change.epoch, session.connection, change.level)
+                self._place.tell(gate, message)
+            if not change.level:
+                ended.append(session.speaker.principal)
+        for frontend in FRONTENDS:
+            self._tell_policy(frontend)
+        return ended
+
+    def _tell_policy(self, frontend: str) -> None:
+        if self._reloading.serial:
+            self._place.tell(frontend, Reloaded(self._reloading.serial))
+
+    def _close_all(self, place: str, session: str) -> None:
+        for case in list(self._cases[place].values()):
+            if case.session == session:
+                self._close(case)
 
     # Peers and clocks
 
@@ -309,6 +394,7 @@ class Monitor:
                 self._close(case)
             if sender in FRESHENED:
                 self._tell_fresh(sender)
+            self._tell_policy(sender)
         self.errands.hello(sender, message.epoch)
 
     def bug(self, message: Bug, sender: str) -> None:
@@ -352,16 +438,22 @@ class Monitor:
         self._place.loop.call_later(FRESH_S, self._freshen)
         for frontend in FRESHENED:
             self._tell_fresh(frontend)
+        self._reloading.look()
+        for frontend in FRONTENDS:
+            self._tell_policy(frontend)  # again: a wire may have been full
 
     def _tell_fresh(self, frontend: str) -> None:
-        self._place.tell(frontend, Fresh(self._challenge(b""), self._place.epoch))
+        challenge = self._challenge(b"")
+        if frontend in GATES:
+            self._sessions.freshen(challenge)
+        self._place.tell(frontend, Fresh(challenge, self._place.epoch))
 
     def _challenge(self, scope: bytes) -> str:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         return self._challenges.mint(now, os.urandom(NONCE_SIZE), scope)
 
     def _sweep(self) -> None:
-        """Close what nobody waits for any more, and lose whoever missed a deadline."""
+        """Close what nobody waits for any more, lose whoever missed a deadline, go on watching."""
         self._place.loop.call_later(SWEEP_S, self._sweep)
         self.errands.sweep()
         now = time.monotonic()
@@ -373,6 +465,8 @@ class Monitor:
                 elif case.credit and case.pending is not None and not full:
                     self._say_pending(case)
                     full = case.credit and case.pending is not None
+                elif case.credit and 0 < case.wake <= now:
+                    self._wake(case)
 
 
 def _identity(fd: int) -> Ed25519PrivateKey:

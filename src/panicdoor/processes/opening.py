@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import pwd
-import re
 import resource
 import signal
 import ssl
@@ -20,27 +19,23 @@ from typing import Final
 
 from panicdoor import __version__, keys
 from panicdoor.commands.registry import COMMANDS
-from panicdoor.config import USER, USERADD, Door, check_commands, check_principals, parse
+from panicdoor.config import USER, USERADD, Door
 from panicdoor.documentation.facts import Facts
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import ConfigError
-from panicdoor.kernel import confine, libc, process, sockets
-from panicdoor.orders.signers import NOBODY, Signers
+from panicdoor.kernel import confine, libc, process, sockets, x509
 from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.processes import wires
+from panicdoor.processes.directory import JOURNAL, PLACES, SECRETS, holders, read_policy
 from panicdoor.processes.place import Holdings, User, World
 from panicdoor.roles import ROLE_OF
 
-SECRETS: Final = {"identity": "identity", "tls": "tls.pem"}  # role's word: file in the directory
-SIGNERS: Final = "allowed_signers"  # who there is, in the directory
-FILES: Final = ("places", "journal")  # what the writer writes to
+FILES: Final = (PLACES, JOURNAL)  # what the writer writes to
 SECRET_MAX: Final = 64 << 10  # bytes: no key or certificate chain is nearly as large
 PLACES_SIZE: Final = 4096  # bytes, reserved: overwriting them works on a full disk too
 JOURNAL_RESERVE: Final = 1 << 20  # bytes reserved beyond the end: thousands of entries
 ORPHAN_MS: Final = 2000  # milliseconds for a killed orphan to be gone
 STDERR: Final = 2  # the last of the descriptors that everybody takes to be open
-OURS: Final = "panicdoor: "  # how the titles of all processes of a door begin
-_HOLDER: Final = re.compile(r"(\S+) ([0-9]{1,9}) ([0-9]{1,19})")  # a line of the list of places
 
 
 def open_door(directory: Path, demo: bool) -> World:
@@ -49,11 +44,10 @@ def open_door(directory: Path, demo: bool) -> World:
     with contextlib.ExitStack() as undo:
         holdings = Holdings(lock=_lock(directory))
         undo.callback(close, holdings)
-        _check_owner(directory)
-        signers = _signers(directory)
-        door = _configuration(directory, signers)
-        fingerprint = _check_keys(directory)
-        manual = _manual(door, fingerprint)
+        policy = read_policy(directory)
+        door, signers = policy.door, parse_signers(policy.signers)
+        fingerprint, certificate = _check_keys(directory)
+        manual = _manual(door, fingerprint, certificate)
         public = directory / "identity.pub"
         host_key = keys.parse_public_key(public.read_bytes(), str(public))
         user = _user(demo)
@@ -64,10 +58,14 @@ def open_door(directory: Path, demo: bool) -> World:
         holdings.volatile = _open_files(directory, holdings.files)
         for name, file in SECRETS.items():
             holdings.secrets[name] = _secret_memory(directory / file)
-        world = World(door, host_key, signers, manual, holdings, user, confine.landlock_abi())
-        if not world.landlock and os.geteuid() == 0:
+        landlock = confine.landlock_abi()
+        if not landlock and os.geteuid() == 0:
             holdings.empty = _empty_directory(directory)
         holdings.wires = wires.open_all()
+        gaps = holdings.gaps()
+        world = World(
+            directory.absolute(), door, host_key, signers, manual, holdings, user, landlock, gaps
+        )
         undo.pop_all()
         return world
 
@@ -97,6 +95,7 @@ def close(holdings: Holdings) -> None:
     ):
         if fd >= 0:
             os.close(fd)
+    holdings.policy.close()
 
 
 def _lock(directory: Path) -> int:
@@ -112,62 +111,25 @@ def _lock(directory: Path) -> int:
     return fd
 
 
-def _check_owner(directory: Path) -> None:
-    """Refuse what somebody else could have written, as sshd does (sshd_config(5), StrictModes).
-
-    Raises ConfigError.
-    """
-    names = ("door.toml", SIGNERS, *SECRETS.values())
-    for file in (directory, *(directory / name for name in names)):
-        try:
-            status = file.stat()
-        except OSError:
-            continue  # whoever needs it says what is wrong
-        if status.st_uid not in (0, os.geteuid()):
-            raise ConfigError(f"{file}: belongs to another user; expected root or who serves it")
-        # Of the secrets it is said below that others may not even read them.
-        if file.name not in SECRETS.values() and stat.S_IMODE(status.st_mode) & 0o022:
-            raise ConfigError(f"{file}: others may write to it; expected: chmod go-w {file}")
-
-
-def _signers(directory: Path) -> Signers:
-    """Read who there is; a door without that file knows nobody."""
-    file = directory / SIGNERS
-    try:
-        return parse_signers(file.read_bytes(), str(file))
-    except FileNotFoundError:
-        return NOBODY
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from error
-
-
-def _configuration(directory: Path, signers: Signers) -> Door:
-    file = directory / "door.toml"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "expected UTF-8"
-        raise ConfigError(f"{file}: {reason}") from error
-    door = parse(text, str(file))
-    check_commands(door, COMMANDS, str(file))
-    check_principals(door, signers.named, str(file))
-    return door
-
-
-def _manual(door: Door, fingerprint: str) -> Manual:
+def _manual(door: Door, fingerprint: str, certificate: bytes) -> Manual:
     """Prepare the documentation: once, so that all processes share it."""
-    facts = Facts(door.name, door.fleet, door.contact, door.elsewhere, fingerprint, __version__)
-    return Manual(facts, COMMANDS)
+    facts = Facts(
+        door.name, door.fleet, door.contact, door.elsewhere, fingerprint, __version__, certificate
+    )
+    return Manual(facts, COMMANDS, grants=door.grants)
 
 
-def _check_keys(directory: Path) -> str:
-    """Have a short-lived child read the secrets; return the fingerprint that it found right."""
+def _check_keys(directory: Path) -> tuple[str, bytes]:
+    """Have a short-lived child read the secrets, and say what may be known of them.
+
+    Returns the fingerprint that it found right, and the certificate in DER. Raises ConfigError.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reader)
-            os.write(writer, _examine(directory).encode("utf-8", "replace")[:4096])
+            os.write(writer, _examine(directory).encode("utf-8", "replace"))
         finally:
             os._exit(0)
     os.close(writer)
@@ -176,11 +138,12 @@ def _check_keys(directory: Path) -> str:
     os.waitpid(pid, 0)
     if not verdict.startswith("SHA256:"):
         raise ConfigError(verdict or f"{directory}: the keys could not be checked")
-    return verdict
+    fingerprint, _, certificate = verdict.partition(" ")
+    return fingerprint, bytes.fromhex(certificate)
 
 
 def _examine(directory: Path) -> str:
-    """Return the identity's fingerprint, or one line that says what is wrong with which file."""
+    """Return the fingerprint and the certificate, or a line that says what is wrong with which."""
     file = directory
     try:
         for name in SECRETS.values():
@@ -188,14 +151,16 @@ def _examine(directory: Path) -> str:
             if stat.S_IMODE(file.stat().st_mode) & 0o077:
                 return f"{file}: others may read it; expected mode 0600"
         file = directory / "tls.pem"
-        keys.check_tls(file.read_bytes(), str(file))
+        pem = file.read_bytes()
+        keys.check_tls(pem, str(file))
         _check_certificate(file)
+        certificate = next(x509.pem_blocks(pem), b"")
         file = directory / "identity"
         identity = keys.identity_from(file.read_bytes(), str(file))
         file = directory / "identity.pub"
         public = file.read_text(encoding="ascii")
         keys.check_pair(identity, public, str(file), str(directory / "identity"))
-        return keys.fingerprint(public, str(file))
+        return f"{keys.fingerprint(public, str(file))} {certificate.hex()}"
     except ConfigError as error:
         return str(error)
     except OSError as error:
@@ -228,26 +193,16 @@ def _user(demo: bool) -> User | None:
 
 
 def _end_orphans(directory: Path) -> None:
-    """End what is left of a door whose supervisor is dead: we hold the lock, so it is.
-
-    The list was written by a process without rights, and we may be root: what it names is ended
-    only where it calls itself one of ours, which nobody can make another process do.
-    """
-    try:
-        lines = (directory / "places").read_text(encoding="ascii").split("\n")
-    except (OSError, UnicodeDecodeError):
-        return
-    if lines[0].strip() != process.boot_id():
-        return
-    for holder in filter(None, map(_HOLDER.fullmatch, lines[1:])):
-        place, pid, started = holder[1], int(holder[2]), int(holder[3])
-        if not process.name(pid).startswith(OURS):
-            continue
-        if process.end(pid, started, ORPHAN_MS):
+    """End what is left of a door whose supervisor is dead: we hold the lock, so it is."""
+    for holder in holders(directory):
+        if process.end(holder.pid, holder.started, ORPHAN_MS):
             continue
         # It hangs in the kernel. Only one that listens is in our way: it would take our clients.
+        place = holder.place
         if place not in ROLE_OF or ROLE_OF[place].listens:
-            raise ConfigError(f"{directory}: {place} of an earlier serve (pid {pid}) does not end")
+            raise ConfigError(
+                f"{directory}: {place} of an earlier serve (pid {holder.pid}) does not end"
+            )
 
 
 def _raise_descriptor_limit() -> None:

@@ -17,21 +17,35 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import setproctitle
 
 from panicdoor.config import Door
 from panicdoor.documentation.manual import Manual
-from panicdoor.kernel import confine, memory
+from panicdoor.kernel import confine, libc, memory
 from panicdoor.keys import PublicKey
 from panicdoor.messages import Bug, Hello, Message, Ping, Pong
 from panicdoor.orders.signers import Signers
 from panicdoor.printable import escape_line
+from panicdoor.processes.policy_memory import PolicyMemory
 from panicdoor.processes.wires import Wire
-from panicdoor.roles import ROLE_OF, SUPERVISOR, Role
+from panicdoor.roles import ROLE_OF, SPARE, SUPERVISOR, Role
 
+_SIGTERM, _SIGINT, _SIGHUP = map(int, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+_SIG_DFL, _SIG_IGN = int(signal.SIG_DFL), int(signal.SIG_IGN)
 BUGS_A_MINUTE: Final = 5  # reported by one process; a bug in a loop must not fill the journal
+
+
+Gaps = tuple[tuple[int, int], ...]  # of descriptors: the first, and one after the last
+
+
+def gaps(fds: set[int]) -> Gaps:
+    """Return every descriptor but those and the first three."""
+    ends = sorted({2, *fds, os.sysconf("SC_OPEN_MAX")})
+    return tuple((low + 1, high) for low, high in pairwise(ends) if low + 1 < high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class Holdings:
     listeners: dict[str, tuple[int, ...]] = field(default_factory=dict)
     secrets: dict[str, int] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
+    policy: PolicyMemory = field(default_factory=PolicyMemory)
     null: int = -1
     empty: int = -1
     lock: int = -1
@@ -66,11 +81,23 @@ class Holdings:
             *self.listeners.get(role.listens, ()),
             *(self.secrets[name] for name in role.secrets),
             *(self.files[name] for name in role.files),
+            *({self.policy.fd} if role.policy else ()),
         }
 
     def root_of(self, place: str) -> set[int]:
         """Return the empty directory, where `place` is to be shut into one."""
         return set() if self.empty < 0 or ROLE_OF[place].root else {self.empty}
+
+    def gaps(self) -> dict[str, Gaps]:
+        """Return what whoever takes a place closes; a spare keeps what it may need in any."""
+        return {
+            place: gaps(
+                self.without(SUPERVISOR)
+                if role.name == SPARE
+                else self.of(place) | self.root_of(place)
+            )
+            for place, role in ROLE_OF.items()
+        }
 
     def without(self, owner: str) -> set[int]:
         """Return every descriptor but the ends of wires that `owner` holds: what a spare keeps."""
@@ -79,14 +106,19 @@ class Holdings:
             *(fd for fds in self.listeners.values() for fd in fds),
             *self.secrets.values(),
             *self.files.values(),
+            self.policy.fd,
             *({self.empty} - {-1}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What every process of one door knows from before its birth."""
+    """What every process of one door knows from before its birth.
 
+    `door`, `signers` and `manual` are as at the start: see `reloading` for the policy in force.
+    """
+
+    directory: Path
     door: Door
     host_key: PublicKey
     signers: Signers
@@ -94,14 +126,13 @@ class World:
     holdings: Holdings
     user: User | None
     landlock: int
+    gaps: dict[str, Gaps]
 
 
-def keep_only(fds: set[int]) -> None:
-    """Close every descriptor but those and the first three."""
-    low = 3
-    for fd in sorted(fds | {os.sysconf("SC_OPEN_MAX")}):
-        os.closerange(low, fd)
-        low = max(low, fd + 1)
+def close_all(gaps: Gaps) -> None:
+    """Close what is not ours."""
+    for low, high in gaps:
+        os.closerange(low, high)
 
 
 class Place:
@@ -111,7 +142,9 @@ class Place:
     """
 
     def __init__(self, name: str, fill: int, world: World) -> None:
-        keep_only(world.holdings.of(name) | world.holdings.root_of(name))
+        if ROLE_OF[name].policy != "writes":
+            world.holdings.policy.only_read()
+        close_all(world.gaps[name])
         self.name = name
         self.fill = fill
         self.world = world
@@ -188,13 +221,19 @@ class Place:
             confine.drop_capabilities()
         confine.hide_memory()
 
-    def serve(self, warm_up: Callable[[], None] = lambda: None) -> None:
+    def serve(
+        self,
+        warm_up: Callable[[], None] = lambda: None,
+        last: Callable[[], None] | None = None,
+    ) -> None:
         """Wait and act until SIGTERM. Ctrl-C and a lost terminal reach the whole group: ignored.
 
         `warm_up` is run before the first ping is answered: it does everything once, so that
-        nothing is done for the first time when it matters.
+        nothing is done for the first time when it matters. `last` is what is still to be done
+        after SIGTERM; whoever has nothing to do then is ended by the kernel, at once.
         """
-        self.loop.add_signal_handler(signal.SIGTERM, self._end)
+        if last is not None:
+            self.loop.add_signal_handler(signal.SIGTERM, self._end)
         for wire in self.wires.values():
             self.loop.add_reader(wire.fileno(), self._read, wire)
         if "monitor" in self.wires:
@@ -205,6 +244,8 @@ class Place:
             self.tell(SUPERVISOR, Pong(self._pinged))
         if not self._ending:
             self.loop.run_forever()
+        if last is not None:
+            last()
 
     def run_for(self, seconds: float) -> None:
         """Let everything that waits go on for a while: for a warm-up alone."""
@@ -270,12 +311,12 @@ def fill(name: str, fill_number: int, world: World, entry: Callable[[Place], Non
     os._exit(0)
 
 
-def be_born(world: World, ranges: memory.Ranges, privileged: bool) -> None:
+def be_born(world: World, ranges: memory.Ranges, forever: bool) -> None:
     """What every process of the door does first after its fork."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    libc.set_signal(_SIGTERM, _SIG_DFL)
+    libc.set_signal(_SIGINT, _SIG_IGN)
+    libc.set_signal(_SIGHUP, _SIG_IGN)
     for fd in (0, 1, 2):
         os.dup2(world.holdings.null, fd)
-    memory.lock(ranges, privileged)
+    memory.lock(ranges, forever)

@@ -8,14 +8,14 @@ import os
 import select
 
 from panicdoor.messages import Become
-from panicdoor.processes.place import World, keep_only
+from panicdoor.processes.place import World, close_all
 from panicdoor.processes.wires import Wire
 from panicdoor.roles import SUPERVISOR
 
 
 def wait(name: str, world: World) -> Become:
     """Wait as the spare `name`, and return what it is to become."""
-    keep_only(world.holdings.without(SUPERVISOR))
+    close_all(world.gaps[name])
     wire = Wire(name, SUPERVISOR, world.holdings.wires[name, SUPERVISOR])
     poll = select.poll()
     poll.register(wire.fileno(), select.POLLIN)

@@ -11,6 +11,7 @@ may ask to be signed is bounded there. Rules:
 """
 
 import asyncio
+import functools
 import logging
 import os
 import socket
@@ -21,25 +22,31 @@ from typing import Any, Final
 import asyncssh
 
 from panicdoor.commands.registry import Here
-from panicdoor.keys import ED25519
-from panicdoor.messages import Handover, Login, Logout, Session, Sign, Signed
+from panicdoor.keys import ED25519, PublicKey
+from panicdoor.messages import Handover, Login, Logout, Regraded, Session, Sign, Signed
 from panicdoor.processes.admission import Admission
 from panicdoor.processes.desk import Desk
 from panicdoor.processes.place import Place
 from panicdoor.processes.ssh_connection import CIPHERS, KEX, LOGIN_S, MACS, Connection
-from panicdoor.processes.ssh_warmup import Warmth
+from panicdoor.processes.ssh_warmup import Warmth, client_options
 
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
-LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 100 KiB each
+LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
 SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
+WINDOW: Final = 16 * 1024  # bytes that a session takes in ahead: lines, typed or piped
+
+
+def prepare(host_key: PublicKey) -> None:
+    """Make once, before the first fork, what asyncssh looks at files, names and the user for."""
+    logging.disable()  # asyncssh's and asyncio's: nobody reads it
+    server_options(host_key.blob)
+    client_options()
 
 
 def run(place: Place) -> None:
     """Be the ssh frontend."""
-    logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # nobody reads it
-    os.environ.update(HOME="/", LOGNAME="panicdoor")  # else asyncssh would ask a name service
     ssh = Ssh(place)
     warmth = Warmth(ssh)
     place.give_up_rights()
@@ -59,6 +66,9 @@ class AtOnce(ThreadPoolExecutor):
         return future
 
 
+_AT_ONCE: Final = AtOnce(1)
+
+
 class Ssh:
     """All ssh connections of this process."""
 
@@ -68,23 +78,29 @@ class Ssh:
         self.host_key = place.world.host_key
         self.report = place.report
         self.loop = place.loop
-        self.loop.set_default_executor(AtOnce(1))
+        self.loop.set_default_executor(_AT_ONCE)
         self._place = place
-        self._admission = Admission(STRANGERS, OPERATORS, place.world.door.operators)
+        self._admission = Admission(STRANGERS, OPERATORS, self.desk.door.operators)
+        self.desk.changed = lambda door: self._admission.know(door.operators)
         self._connections: dict[int, Connection] = {}
         self._logged_in: dict[int, str] = {}
         self._judged: dict[int, asyncio.Future[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = 0
         self._missed: str | None = None
-        self._options = _options(self._host_keys())
+        self._options = server_options(self.host_key.blob)
         place.on(Handover, self.take)
         place.on(Session, self._session)
+        place.on(Regraded, self._regraded)
         place.on(Signed, lambda *_: None)  # came too late
 
     def take(self, message: Handover, _: str) -> None:
         """Take a client in that a stream has handed over."""
-        sock = socket.socket(fileno=message.fd)
+        try:
+            sock = socket.socket(fileno=message.fd)
+        except OSError:
+            os.close(message.fd)  # it is no socket: that stream was taken over
+            return
         self.adopt(sock, message.peer, Here(message.host, message.port))
 
     def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
@@ -136,7 +152,7 @@ class Ssh:
 
     # What the monitor does for us
 
-    def sign(self, connection: int, hash: bytes) -> bytes:
+    def sign(self, connection: int, hash: bytes, transcript: bytes) -> bytes:
         """Return the host key's signature, or b"" when the monitor gives none in time."""
         if self._missed is not None and self._missed == self.desk.challenge():
             return b""
@@ -144,7 +160,7 @@ class Ssh:
         self._ids += 1
         number, epoch = self._ids, self._place.epoch
         signed = None
-        if self._place.tell("monitor", Sign(number, epoch, connection, hash)):
+        if self._place.tell("monitor", Sign(number, epoch, connection, hash, transcript)):
             signed = self._place.hear(
                 "monitor",
                 lambda m: isinstance(m, Signed) and (m.id, m.epoch) == (number, epoch),
@@ -178,23 +194,21 @@ class Ssh:
         if future is not None and session.epoch == self._place.epoch and not future.done():
             future.set_result(session)
 
-    def _host_keys(self) -> list[asyncssh.SSHKeyPair]:
-        """Return the host key as asyncssh wants to be told of it; connections have their own."""
-        algorithm = ED25519.encode()
-        return [
-            asyncssh.SSHKeyPair(
-                algorithm, algorithm, [algorithm], [algorithm], self.host_key.blob, None
-            )
-        ]
+    def _regraded(self, message: Regraded, _: str) -> None:
+        connection = self._connections.get(message.connection)
+        if connection is not None and message.epoch == self._place.epoch:
+            connection.regrade(message.level)
 
 
-def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnectionOptions:
-    """Return what holds for every connection: made once, since asyncssh looks at files for it."""
+@functools.cache
+def server_options(host_key: bytes) -> asyncssh.SSHServerConnectionOptions:
+    """Return what holds for every connection; each has a host key of its own that can sign."""
+    name = ED25519.encode()
     return asyncssh.SSHServerConnectionOptions(
         config=None,
         server_factory=asyncssh.SSHServer,
         server_version="panicdoor",
-        server_host_keys=host_keys,
+        server_host_keys=[asyncssh.SSHKeyPair(name, name, [name], [name], host_key, None)],
         gss_host=None,
         kex_algs=KEX,
         encryption_algs=CIPHERS,
@@ -214,6 +228,6 @@ def _options(host_keys: list[asyncssh.SSHKeyPair]) -> asyncssh.SSHServerConnecti
         max_line_length=1024,
         encoding="utf-8",
         errors="replace",
-        window=64 * 1024,
-        max_pktsize=16 * 1024,
+        window=WINDOW,
+        max_pktsize=WINDOW,
     )

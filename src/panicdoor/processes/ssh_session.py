@@ -18,6 +18,7 @@ from panicdoor import words as grammar
 from panicdoor.commands.registry import Here
 from panicdoor.config import Door
 from panicdoor.errors import CommandError
+from panicdoor.processes.clock import now_text
 from panicdoor.processes.desk import Asked, Desk, Prepared
 from panicdoor.processes.ssh_console import Console
 from panicdoor.protocols.base import Part, Request
@@ -77,8 +78,9 @@ class Channel(asyncssh.SSHServerSession[str]):
         self._console: Console | None = None
         self._asked: Asked | Prepared | None = None
         self._busy = self._ready = self._full = self._ended = False
-        self._pumping = self._taking = False
+        self._pumping = self._taking = self._at_prompt = False
         self._input = ""
+        self._words: tuple[str, ...] = ()
         self._lines: deque[str] = deque()
         self._code = 0
 
@@ -133,12 +135,14 @@ class Channel(asyncssh.SSHServerSession[str]):
 
     def data_received(self, data: str, datatype: Any) -> None:
         """Take what was typed: whole lines from a terminal, any cut from a pipe."""
-        if self._console is not None and self._console.paging:
+        if self._console is not None and self._console.keyed:
             if not self._console.entering:  # else it was typed before the page was full
                 self._soon(lambda: self._key(data))
             return
         if self._kind not in (Kind.CONSOLE, Kind.LINES):
             return
+        if not self._lines:
+            self._at_prompt = not self._busy
         *lines, self._input = (self._input + data).split("\n")
         if self._kind is Kind.CONSOLE:
             del lines[max(0, LINES_MAX - len(self._lines)) :]
@@ -159,6 +163,7 @@ class Channel(asyncssh.SSHServerSession[str]):
     def soft_eof_received(self) -> None:
         """Ctrl-D at an empty line."""
         if not self._busy:
+            self._at_prompt = True
             self._lines.append("exit")
             self._write("exit\n")
             self._soon(self._next_line)
@@ -176,7 +181,7 @@ class Channel(asyncssh.SSHServerSession[str]):
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """Another size from the next page on; the editor knows by itself."""
         if self._console is not None:
-            self._console.resize(width, height)
+            self._console.resize(*self._chan.screen()[1:])
 
     def pause_writing(self) -> None:
         """The client's window is full."""
@@ -196,6 +201,18 @@ class Channel(asyncssh.SSHServerSession[str]):
         """Say something beside the answer."""
         if self._chan is not None and not self._ended:
             self._write(text, beside=not self._terminal)
+
+    def regrade(self, login: Login) -> None:
+        """Go on as somebody who may type other levels."""
+        self._login = login
+        if self._console is not None:
+            self._console.know(login)
+
+    def expel(self, text: str) -> None:
+        """Say why, and end."""
+        if self._terminal:
+            text = f"\n{text}"
+        self._leave(1, text)
 
     def _write(self, text: str, beside: bool = False) -> None:
         with contextlib.suppress(OSError):  # the client has closed its end just now
@@ -223,6 +240,9 @@ class Channel(asyncssh.SSHServerSession[str]):
         try:
             while self._lines and not self._busy and not self._ended:
                 line = self._lines.popleft().strip(" \t\r")
+                if self._console is not None and not self._at_prompt:
+                    self._console.echo(line)
+                self._at_prompt = False
                 if line in ("exit", "quit", "logout"):
                     self._leave(self._code)
                 elif line and not line.startswith("#"):
@@ -254,7 +274,7 @@ class Channel(asyncssh.SSHServerSession[str]):
         if self._console is not None:
             self._console.begin(words)
         login = self._login
-        self._ready = True
+        self._ready, self._words = True, words
         self._asked = self._host.desk.ask(
             Request(words), login.here, "ssh", login.peer, "", self._deliver, login.token
         )
@@ -275,7 +295,7 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._done()
 
     def _waits(self) -> bool:
-        held = self._console is not None and self._console.paging
+        held = self._console is not None and self._console.full
         return self._full or self.choked or held
 
     def _deliver(self, part: Part) -> None:
@@ -286,11 +306,20 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._asked = None
             self._code = part.code
         self._ready = True
+        if part.top:
+            self._top()
         if self._console is not None:
             self._console.show(part.text)
         elif part.text:
             self._write(part.text, beside=bool(part.end and part.code) and not self._terminal)
         self.go_on()
+
+    def _top(self) -> None:
+        """A round of a watch begins."""
+        if self._console is not None:
+            self._console.top()
+        elif "--json" not in self._words:
+            self._write(f"-- {now_text()}; {' '.join(self._words)} --\n")
 
     def _key(self, data: str) -> None:
         if self._console is not None:

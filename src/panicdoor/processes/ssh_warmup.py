@@ -6,6 +6,7 @@ anybody may.
 """
 
 import asyncio
+import functools
 import gc
 import socket
 import time
@@ -13,11 +14,14 @@ from typing import Any, Final, Protocol
 
 import asyncssh
 from asyncssh.connection import SSHClientConnection
+from asyncssh.editor import SSHLineEditor
 
 from panicdoor.commands.registry import Here
+from panicdoor.processes.desk import Desk
 from panicdoor.processes.place import Place
 
 ROUND_S: Final = 3.0  # seconds at most: a door whose monitor is dead is warmed as far as it goes
+CHALLENGE_S: Final = 0.5  # seconds in which a monitor that is there has said a challenge
 STEP_S: Final = 0.02  # seconds between two looks whether all is said
 LOOPBACK: Final = "127.0.0.1"
 COMMANDS: Final = ("help", "ping", "about --json", "no such", "'", "order ping")
@@ -27,27 +31,40 @@ TYPED: Final = ("he\t\t", "lp\r", "\x1b[A\x7f\x03", "doc\r", " ", "q", "ping\r",
 class Adopter(Protocol):
     """Whoever takes a connected socket in."""
 
+    desk: Desk
+
     def adopt(self, sock: socket.socket, peer: str, here: Here, known: bool = False) -> None:
         """Serve a client."""
 
 
+@functools.cache
+def client_options() -> asyncssh.SSHClientConnectionOptions:
+    """Return what our own client wants, and its key, which nobody knows.
+
+    Its line editor's pattern, which takes long to make, is remembered by `re`.
+    """
+    nobody: Any = None
+    SSHLineEditor(nobody, nobody, True, 0, 0, "xterm", 80)
+    return asyncssh.SSHClientConnectionOptions(
+        config=None,
+        known_hosts=None,
+        host=LOOPBACK,
+        username="warm-up",
+        client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        agent_path=None,
+        gss_host=None,
+        compression_algs=None,
+        x509_trusted_certs=None,
+        x509_trusted_cert_paths=None,
+    )
+
+
 class Warmth:
-    """Everything that has to be made while there are files: a key, and a client's options."""
+    """The warm-up of one process."""
 
     def __init__(self, ssh: Adopter) -> None:
         self._ssh = ssh
-        self._options = asyncssh.SSHClientConnectionOptions(
-            config=None,
-            known_hosts=None,
-            host=LOOPBACK,
-            username="warm-up",
-            client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-            agent_path=None,
-            gss_host=None,
-            compression_algs=None,
-            x509_trusted_certs=None,
-            x509_trusted_cert_paths=None,
-        )
+        self._options = client_options()
 
     def up(self, place: Place) -> None:
         """Do everything once, with an end in sight."""
@@ -62,6 +79,9 @@ class Warmth:
             place.report(error)
 
     async def _all(self, place: Place) -> None:
+        give_up = time.monotonic() + CHALLENGE_S
+        while not self._ssh.desk.challenge() and time.monotonic() < give_up:
+            await asyncio.sleep(STEP_S)  # without one no key exchange is signed
         await self._visit(place, known=False)
         await self._visit(place, known=True)
 

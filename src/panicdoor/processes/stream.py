@@ -71,7 +71,8 @@ class Stream:
             if listener.getsockname()[0] not in ("0.0.0.0", "::")  # noqa: S104
         }
         strangers, operators = _shares(place.role.n)
-        self._admission = Admission(strangers, operators, place.world.door.operators)
+        self._admission = Admission(strangers, operators, self.desk.door.operators)
+        self.desk.changed = lambda door: self._admission.know(door.operators)
         self._connections: dict[int, Connection] = {}
         self._heres: dict[tuple[str, int], Here] = {}
         self._ticking = False

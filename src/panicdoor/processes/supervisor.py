@@ -25,7 +25,17 @@ import setproctitle
 
 from panicdoor.errors import PanicdoorError
 from panicdoor.kernel import confine, memory, notify, process, sockets
-from panicdoor.messages import Become, Holder, Message, Ping, Places, Pong, Replace, Write
+from panicdoor.messages import (
+    Become,
+    Holder,
+    Message,
+    Ping,
+    Places,
+    Pong,
+    Reload,
+    Replace,
+    Write,
+)
 from panicdoor.printable import escape_line
 from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, writer
 from panicdoor.processes.limits import limits
@@ -34,7 +44,7 @@ from panicdoor.processes.place import Place, World, be_born, fill
 from panicdoor.processes.warmup import rehearse
 from panicdoor.processes.wires import Wire
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, ROLES, SUPERVISOR, Role, allowed, places_of
+from panicdoor.roles import ROLE_OF, ROLES, SPARE, SUPERVISOR, Role, allowed, places_of
 
 ENTRIES: Final[dict[str, Callable[[Place], None]]] = {
     "monitor": monitor.run,
@@ -61,7 +71,6 @@ DOOMED_MAX: Final = 2  # killed holders of one place that may still hang in the 
 READY_S: Final = 10.0  # seconds within which every place answers at start, or the door gives up
 STOP_S: Final = 1.0  # seconds a role has to end by itself
 COLLECT: Final = (200, 5, 5)  # gc.set_threshold(): what waits for longer fills pages of its own
-SPARE: Final = "spare"
 WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "worker"}
 
 
@@ -91,15 +100,15 @@ class Seat:
 
 
 def serve(directory: Path, ready: Ready, demo: bool = False) -> int:
-    """Run the door of `directory` until SIGTERM, SIGINT or SIGHUP; return the exit code.
+    """Run the door of `directory` until SIGTERM or SIGINT; return the exit code.
 
-    `ready` is called once, when every place answers, with what this door cannot do here. With
-    `demo`, root changes to no other user.
+    SIGHUP has the policy read anew. `ready` is called once, when every place answers, with what
+    this door cannot do here. With `demo`, root changes to no other user, and SIGHUP ends it, too.
     Raises ConfigError before anything has been started, PanicdoorError when the start failed.
     """
     world = open_door(directory, demo)
     try:
-        return Supervisor(world).run(ready)
+        return Supervisor(world, reloads=not demo).run(ready)
     finally:
         close(world.holdings)
 
@@ -107,8 +116,10 @@ def serve(directory: Path, ready: Ready, demo: bool = False) -> int:
 class Supervisor:
     """The parent of all. One instance, one poll."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, reloads: bool) -> None:
         self._world = world
+        self._reloads = reloads
+        self._me = Holder(SUPERVISOR, os.getpid(), process.start_time(os.getpid()))
         self._seats = {
             place: Seat(place, role, Ping in allowed(SUPERVISOR, role.name))
             for role in ROLES
@@ -127,7 +138,7 @@ class Supervisor:
         self._untold = 0
         self._stopping = self._unrecorded = False
         self._ranges: memory.Ranges = ()
-        self._privileged = False
+        self._unlimited = self._privileged = False
 
     def run(self, ready: Ready) -> int:
         """Fill every place, say that all is ready, and keep them filled until told to stop."""
@@ -137,16 +148,18 @@ class Supervisor:
             if allowed(ROLE_OF[peer].name, SUPERVISOR):
                 self._watch(wire.fileno(), self._reader(wire))
         setproctitle.setproctitle(f"panicdoor: supervisor of {self._world.door.name}")
+        ssh.prepare(self._world.host_key)
         rehearse(self._world.manual)
         gc.collect()
         memory.trim_malloc()
-        memory.plug_pools()
+        memory.plug_gaps()
         gc.freeze()
         gc.set_threshold(*COLLECT)
         self._ranges = memory.survey()
         self._privileged = memory.privileged()
+        self._unlimited = memory.raise_limit()
         # As those without rights do, so that the note at start is true of them.
-        locked = memory.lock(self._ranges, privileged=False)
+        locked = memory.lock(self._ranges, self._unlimited)
         notes = limits(self._world, locked, process.escape_oom_killer())
         # Inherited by all: others of this user must not reach the secrets through our descriptors.
         confine.hide_memory()
@@ -165,6 +178,7 @@ class Supervisor:
     def _start(self) -> bool:
         """Fill all places and wait until they answer; False when told to stop meanwhile."""
         give_up = time.monotonic() + READY_S
+        self._populate()
         while not self._stopping:
             self._turn()
             waiting = [s.name for s in self._seats.values() if s.pinged and not s.answered]
@@ -173,6 +187,21 @@ class Supervisor:
             if time.monotonic() > give_up:
                 raise PanicdoorError(f"{', '.join(waiting)} did not start in {READY_S:.0f} seconds")
         return False
+
+    def _populate(self) -> None:
+        """Fork everybody in one go, and do the books afterwards.
+
+        What the supervisor writes between two forks, every child has as a page of its own.
+        """
+        born = []
+        for seat in self._seats.values():
+            try:
+                born.append((seat, *self._fork(seat)))
+            except OSError:
+                break  # the next turn tries again, and says so
+        for seat, pid, pidfd in born:
+            self._hold(seat, pid, pidfd, process.start_time(pid))
+        self._unrecorded = True
 
     def _go_on(self) -> None:
         """Take a turn. Whatever is raised there, the door stays open."""
@@ -261,7 +290,7 @@ class Supervisor:
         try:
             name, number = seat.name, seat.fills + 1
             keeps_lock = self._privileged and seat.role.root and seat.role.name != SPARE
-            be_born(self._world, self._ranges, keeps_lock)
+            be_born(self._world, self._ranges, self._unlimited or keeps_lock)
             if seat.role.name == SPARE:
                 setproctitle.setproctitle(f"panicdoor: {name} of {self._world.door.name}")
                 become = spare.wait(name, self._world)
@@ -344,10 +373,10 @@ class Supervisor:
         self._untold = 0 if told else self._untold + 1
 
     def _record_places(self) -> bool:
-        holders = tuple(
+        holders = [
             Holder(seat.name, seat.pid, seat.started) for seat in self._seats.values() if seat.pid
-        )
-        return self._wires["writer"].send(Places(holders))
+        ]
+        return self._wires["writer"].send(Places((self._me, *holders)))
 
     # The poll, signals and the end
 
@@ -365,16 +394,20 @@ class Supervisor:
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup(1) has it ignored, so that the door outlives the terminal: it stays so.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            # nohup(1) has it ignored, so that a demo outlives the terminal: it stays so.
+            ignored = signal.getsignal(number) == signal.SIG_IGN
+            if number != signal.SIGHUP or self._reloads or not ignored:
                 signal.signal(number, lambda *_: None)
         self._waker = waker
 
-        def stop() -> None:
-            if reader.recv(64):
+        def heed() -> None:
+            caught = set(reader.recv(64))
+            if caught - ({signal.SIGHUP} if self._reloads else set()):
                 self._stopping = True
+            elif caught and not self._wires["monitor"].send(Reload()):
+                self._say("reload", error="the monitor does not answer")
 
-        self._watch(reader.fileno(), stop)
+        self._watch(reader.fileno(), heed)
         return reader
 
     def _stop(self) -> None:

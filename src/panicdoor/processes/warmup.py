@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 import time
 from typing import Final, Protocol
 
@@ -18,17 +19,22 @@ from panicdoor.commands.registry import Context, Here, call
 from panicdoor.documentation.manual import Manual
 from panicdoor.errors import CommandError
 from panicdoor.kernel import accounts, socket_table
+from panicdoor.messages import Ping, Pong
 from panicdoor.processes.clock import now_text
 from panicdoor.processes.connection import Connection
 from panicdoor.processes.place import Place
+from panicdoor.processes.wires import Wire
 from panicdoor.protocols.base import READ_MAX, Part, parts_of
 from panicdoor.protocols.base import Protocol as Speaker
 from panicdoor.protocols.http import Http
 from panicdoor.protocols.lines import Lines
+from panicdoor.roles import SUPERVISOR
 
 ROUNDS: Final = 2  # the second finds what the first has made room for
+REHEARSALS: Final = 20  # Python has specialised what runs so often: then that, too, is shared
 WARM_UP_S: Final = 3.0  # seconds at most: a monitor that is dead costs every question two
 CLOSE_S: Final = 0.02  # seconds for what was closed to be noticed
+MONITOR: Final = "monitor"
 LOOPBACK: Final = "127.0.0.1"
 
 TEXT: Final = (
@@ -57,10 +63,10 @@ CLEAR: Final = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\xff\xfa" + b"x" * 1024,
     b"x" * 4096,
-    b"SSH-2.0-x\r\n",
     b"\x16\x03\x01\0\x04junk",
 )
-INSIDE_TLS: Final = (b"\0" + TEXT, HTTP, b"", b"SSH-2.0-x\r\n")
+SSH: Final = b"SSH-2.0-x\r\n"  # in the clear it is handed over, and others may never answer it
+INSIDE_TLS: Final = (b"\0" + TEXT, HTTP, b"", SSH)
 
 
 class Adopter(Protocol):
@@ -86,7 +92,6 @@ def rehearse(manual: Manual) -> None:
 
     The key is made for this and forgotten. OpenSSL's random numbers start anew after a fork.
     """
-    asyncio.SelectorEventLoop().close()
     accounts.remember()
     for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
         with contextlib.suppress(OSError):  # the first question may make the kernel load a module
@@ -94,12 +99,42 @@ def rehearse(manual: Manual) -> None:
     keys.identity_from(keys.generate_identity()[0])
     here = Here(LOOPBACK, 1)
     context = Context(manual, here, now_text(), lambda: "")
-    for text in CLEAR:
+    for text in (*CLEAR, SSH):
         for speaker in (Lines(manual.greeting(here)), Http()):
             if text:
                 speaker.receive_data(text)
             speaker.receive_eof()
             _answer(speaker, context)
+    if sys.version_info < (3, 12):
+        # It counts references to the names of all that was looked up so far, and whoever looks
+        # something else up in its place writes to them; later versions do not count those.
+        sys._clear_type_cache()
+    for _ in range(REHEARSALS):
+        _wait_and_hear()
+
+
+def _wait_and_hear() -> None:
+    """Do once what every place does all the time: wait, and hear what is said."""
+    loop = asyncio.SelectorEventLoop()
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours = Wire(MONITOR, SUPERVISOR, ends[0].detach())
+    theirs = Wire(SUPERVISOR, MONITOR, ends[1].detach())
+
+    def hear(wire: Wire) -> None:
+        for message in wire.receive():
+            if isinstance(message, Ping):
+                wire.send(Pong(message.n))
+            else:
+                loop.stop()
+
+    for wire in (ours, theirs):
+        loop.add_reader(wire.fileno(), hear, wire)
+    loop.call_later(0, theirs.send, Ping(1))
+    loop.call_later(WARM_UP_S, loop.stop)
+    loop.run_forever()
+    loop.close()
+    ours.close()
+    theirs.close()
 
 
 def _answer(protocol: Speaker, context: Context) -> None:
@@ -132,8 +167,10 @@ def warm_up(stream: Adopter, place: Place) -> None:
             if not client.done and (left := give_up - time.monotonic()) > 0:
                 place.run_for(left)
             client.close()
+        handed_over = Client(stream, place, SSH, None)
         silent.close()
         place.run_for(CLOSE_S)
+        handed_over.close()
 
 
 class Client:

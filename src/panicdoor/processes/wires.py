@@ -20,7 +20,7 @@ import os
 import select
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -33,16 +33,25 @@ BURST: Final = 16  # packets read from one wire before the others have their tur
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def _decoder(sender: str, receiver: str) -> msgspec.msgpack.Decoder[Message]:
-    """Return what reads `receiver`'s packets: where nothing may come only nil fits, and is junk."""
+class _Reading(NamedTuple):
+    """How one role reads another's packets, and how many messages at once."""
+
+    decoder: msgspec.msgpack.Decoder[Message]
+    passes: bool
+    at_once: int
+
+
+def _reading(sender: str, receiver: str) -> _Reading:
+    """Return how packets are read; where nothing may come only nil fits, and is junk."""
     kinds = allowed(sender, receiver)
     union = functools.reduce(operator.or_, kinds) if kinds else None
-    return msgspec.msgpack.Decoder(union)
+    decoder = msgspec.msgpack.Decoder(union)
+    return _Reading(decoder, Handover in kinds, 1 if Ask in kinds else BURST)
 
 
 # Made once, before any fork: all processes share them.
-_DECODERS: Final = {
-    (sender, receiver): _decoder(sender, receiver)
+_READINGS: Final = {
+    (sender, receiver): _reading(sender, receiver)
     for sender in (SUPERVISOR, *(role.name for role in ROLES))
     for receiver in (SUPERVISOR, *(role.name for role in ROLES))
 }
@@ -92,9 +101,7 @@ class Wire:
         self.over = False
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)  # again: our predecessor, taken over, may have undone it
-        self._decoder = _DECODERS[role_of(peer), role_of(place)]
-        self._passes = Handover in allowed(role_of(peer), role_of(place))
-        self._at_once = 1 if Ask in allowed(role_of(peer), role_of(place)) else BURST
+        self._decoder, self._passes, self._at_once = _READINGS[role_of(peer), role_of(place)]
 
     def fileno(self) -> int:
         """Return the descriptor, for whoever waits on it."""

@@ -30,7 +30,8 @@ from panicdoor.processes.opening import JOURNAL_RESERVE, PLACES_SIZE
 from panicdoor.processes.place import Place
 from panicdoor.records import journal
 
-TOLD: Final = frozenset({"lost", "filled", "empty", "bug", "damaged", "missed"})  # also on stderr
+# Kinds of entries that are said to standard error, too.
+TOLD: Final = frozenset({"lost", "filled", "empty", "bug", "damaged", "missed", "reload"})
 WAITING_MAX: Final = 256  # entries that wait for the disk: 1 MiB at the most
 LINGER_S: Final = 0.3  # seconds without a word after which nobody has anything left to say
 RETRY_S: Final = 1.0  # seconds until a disk that failed is tried again
@@ -44,8 +45,7 @@ def run(place: Place) -> None:
     place.on(Write, writer.write)
     place.on(Places, writer.places)
     place.give_up_rights()
-    place.serve()
-    writer.drain()
+    place.serve(last=writer.drain)
 
 
 class Disk:

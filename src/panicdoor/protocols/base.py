@@ -50,11 +50,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of an answer. `code` counts in the last one: 0 done, 1 refused or failed, 2 usage."""
+    """A piece of an answer. `code` counts in the last one: 0 done, 1 refused or failed, 2 usage.
+
+    `top` says that a round of a watch begins with it: a screen is drawn anew.
+    """
 
     text: str
     end: bool = False
     code: int = 0
+    top: bool = False
 
 
 class Protocol(TypingProtocol):

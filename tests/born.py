@@ -8,7 +8,6 @@ that it opened before.
 import json
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,12 @@ def wrap() -> None:
         open_until["supervisor"] = os.getppid()
         give_up_rights(place)
 
-    def serving(place: Place, *arguments: Callable[[], None]) -> None:
+    def serving(place: Place, *arguments: Any, **named: Any) -> None:
         use_stack(stack, DEEP)
         results = {"tried": tried(open_until["supervisor"]), "status": own_status(open_until)}
         with open_until.pop("report") as report:
             json.dump(results, report)
-        serve(place, *arguments)
+        serve(place, *arguments, **named)
 
     setattr(Place, "give_up_rights", confined)  # noqa: B010
     setattr(Place, "serve", serving)  # noqa: B010

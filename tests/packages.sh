@@ -21,7 +21,7 @@ groff       groff-base        the manual page as man(1) shows it
 nft         nftables          the door behind a firewall
 ip          iproute2          the door in a network of its own, and ip and ss beside it
 ps          procps            ps, free and uptime beside the door
-mount       mount             file systems of the tests' own
+mount       mount             file systems that tests make
 ' ;;
 bench) wanted='
 cc          build-essential   everything: the measuring client is a C program

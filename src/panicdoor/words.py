@@ -15,6 +15,7 @@ from typing import Final
 from panicdoor.errors import CommandError
 
 LINE_MAX: Final = 1024  # characters; a path of PATH_MAX does not fit, no order needs one
+SHELLS: Final = frozenset("|;&<>$*`")  # characters that a shell would do something with
 WORDS_MAX: Final = 64  # no command takes nearly as many
 SECONDS_MAX: Final = 3650 * 86400  # ten years: whoever asks for more does not mean a time
 
@@ -39,6 +40,8 @@ def parse(line: str) -> tuple[str, ...]:
     while at < len(line):
         match = _WORD.match(line, at)
         if match is None:
+            if not SHELLS.isdisjoint(line[at:]):
+                raise CommandError(f"column {at + 1}: this is no shell, it has no | ; & < > $ *")
             raise CommandError(
                 f"column {at + 1}: a word is letters, digits and ._:/@=+,%- or 'in single quotes'"
             )

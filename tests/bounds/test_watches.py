@@ -185,19 +185,32 @@ def test_an_error_ends_it(house: House) -> None:
     assert house.quiet()
 
 
-def test_so_many_at_once_and_no_more(resting: House) -> None:
-    most = monitor.WATCHES_MAX
+def test_so_many_of_one_principal_and_no_more(resting: House) -> None:
+    most = monitor.WATCHES_OF_ONE_MAX
     for number in range(most + 1):
         resting.watch(number)
         resting.round(number, "1\n")
     text, end, code = part(resting.end, most)
-    assert text == f"({most} watches run on this door already: this one ends here)\n"
+    assert text == monitor.WATCHED
     assert (end, code) == (True, 1)
     resting.end.say(Cancel(0, EPOCH))
     resting.watch(most + 1)
     resting.round(most + 1, "1\n")
     taken(resting.places)
     assert not any(m.end for m in resting.end.waiting() if isinstance(m, Answer))
+
+
+def test_so_many_of_all_and_no_more(opened_door: Places) -> None:
+    def crowded() -> None:
+        slow()
+        monitor.WATCHES_MAX = 2  # type: ignore[misc]
+
+    opened_door.fill("monitor", crowded)
+    house = House(opened_door)
+    for number in range(3):
+        house.watch(number)
+        house.round(number, "1\n")
+    assert part(house.end, 2) == (monitor.WATCHED, True, 1)
 
 
 def test_what_is_followed_is_told_where_it_was(house: House) -> None:

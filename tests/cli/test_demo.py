@@ -178,6 +178,11 @@ def test_what_a_newcomer_reads(port: int, notes: tuple[str, ...]) -> None:
         f"  panicdoor ask 127.0.0.1:{port}  ",
     ):
         assert f"\n{line}" in text
+    console, triage = "a console", "what is wrong?"
+    beside = [
+        line.index(it) for it in (triage, console) for line in text.splitlines() if it in line
+    ]
+    assert beside == [beside[0]] * 2
     limits = "".join(f"\nHere {note}." for note in notes)
     assert text.endswith(f"{limits}\nCtrl-C removes everything.")
     assert text.count("\nHere ") == len(notes)

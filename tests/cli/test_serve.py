@@ -75,7 +75,7 @@ def test_a_door_whose_words_nobody_reads_is_kept_open(
 
 def test_under_nohup_it_outlives_the_terminal(tmp_path: Path) -> None:
     with serving(tmp_path / "door", subprocess.DEVNULL, ("nohup",)) as door:
-        wait_for(lambda: "stream2" in door.places())
+        wait_for(lambda: {"stream1", "stream2"} <= set(door.places()))
         door.process.send_signal(signal.SIGHUP)
         before = door.kill("stream1")
         door.wait_filled("stream1", before)

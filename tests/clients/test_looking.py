@@ -27,7 +27,9 @@ def test_the_json_is_what_is_documented(observed: People, name: str) -> None:
     document(observed, name)
 
 
-@pytest.mark.parametrize("line", ["processes 1", "mounts --all", "disks --all", "changes 1"])
+@pytest.mark.parametrize(
+    "line", ["processes 1", "mounts --all", "disks --all", "changes --since 1h"]
+)
 def test_the_json_of_lines_with_words(observed: People, line: str) -> None:
     document(observed, line)
 

@@ -22,6 +22,7 @@ from panicdoor.keys import parse_public_key
 from panicdoor.processes.errands import HOLD_S
 
 INSTEAD = b"this door forwards nothing; go through another host with: ssh -J"
+TALKATIVE = ("-o", "LogLevel=INFO")  # at ERROR, as tests have it, ssh hides what is told
 PONG = re.compile(rb"pong from web1, [-0-9: ]+ UTC\n")
 
 
@@ -78,10 +79,20 @@ def test_who_may_what(people: People) -> None:
     ("name", "key"), [("bob", "alice"), ("root", "alice"), ("alice", "mallory"), ("mallory", "")]
 )
 def test_nobody_else_gets_in(people: People, name: str, key: str) -> None:
-    done = ask(people, name, "ping", key=key)
+    done = ask(people, name, "ping", key=key, options=TALKATIVE)
     assert done.returncode == 255
     assert b"Permission denied (publickey)" in done.stderr
     assert done.stdout == b""
+    assert b"panicdoor of web1: not this key under this name." in done.stderr
+    assert f"nc 127.0.0.1 {people.door.port}".encode() in done.stderr
+
+
+def test_with_many_keys_it_is_said_once(people: People) -> None:
+    files = (str(people.key(name)) for name in ("bob", "mallory", "alice"))
+    options = (*TALKATIVE, *(word for file in files for word in ("-i", file)))
+    done = ask(people, "alice", "ping", options=options)
+    assert done.returncode == 0
+    assert done.stderr.count(b"not this key under this name") == 1
 
 
 def test_rsa_with_sha1_does_not_get_in(people: People) -> None:

@@ -126,6 +126,16 @@ def test_what_is_cleared_and_what_is_unknown() -> None:
     assert dict(verdict.unknown) == {"disk": "no answer in 0.3 s", "clock": "not looked at"}
 
 
+def test_of_what_a_finding_speaks_is_not_cleared_by_others() -> None:
+    """The kernel has killed for memory, of which there is enough again."""
+    rules = [
+        a_rule("a", "MEMORY"),
+        a_rule("b", "DISK"),
+        a_rule("c", "KERNEL", Finding(WARN, "killed", about="MEMORY")),
+    ]
+    assert judge({}, {}, rules=rules).cleared == ("disk",)
+
+
 def test_what_was_seen_in_part_is_not_cleared() -> None:
     rules = [a_rule("a", "DISK", needs=("held",)), a_rule("b", "FILES", Finding(WARN, "x"))]
     verdict = judge({"held": ()}, {}, {"held": "too many"}, rules)

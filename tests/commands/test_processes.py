@@ -125,6 +125,10 @@ def test_nothing_is_wrong_on_a_quiet_host() -> None:
             f"{STUCK.pid} (nfsd\x1b[2J) in ? and 8 more",
         ),
         (
+            replace(QUIET, stuck=(STUCK,), stuck_count=1),
+            f"1 waits in the kernel and cannot be killed (D): {STUCK.pid} (",
+        ),
+        (
             replace(QUIET, uncollected={2**22 + 1: 12}),
             f"dead processes (Z) that nobody collects: 12 of {2**22 + 1} (?)",
         ),

@@ -318,7 +318,10 @@ def test_what_looks_from_a_process_of_its_own_can_be_watched() -> None:
 def test_the_nearest_command_is_named() -> None:
     sorter()
     made()
-    for typed, near in (("sort", "sort-out"), ("thaw", "thaw-out"), ("thr", ""), ("t", "")):
+    for typed, near in (
+        ("sort", "sort-out"), ("thaw", "thaw-out"), ("thr", ""), ("t", ""),
+        ("tahw-out", "thaw-out"), ("srot-out", "sort-out"), ("out", ""), ("haw-out", ""),
+    ):  # fmt: skip
         with pytest.raises(CommandError) as raised:
             find((typed,))
         hint = f"did you mean {near}? " if near else ""

@@ -127,6 +127,11 @@ def test_stuck() -> None:
     assert "disk_stuck" in said.causes
 
 
+def test_a_single_one_that_is_stuck_hangs() -> None:
+    (said,) = found("stuck", processes=processes(stuck=(stat(7, "x", "D"),), stuck_count=1))
+    assert said.text.startswith("1 hangs in the kernel and cannot be killed (D): x (pid 7)")
+
+
 def test_uncollected() -> None:
     assert found("uncollected", processes=processes(uncollected={5: 9})) == []
     (said,) = found("uncollected", processes=processes(uncollected={2**22 + 5: 9, 6: 1}))

@@ -25,7 +25,7 @@ from panicdoor.commands import (
 from panicdoor.commands.sections import Held, Room, Tasks, disks_answer, soft_limit
 from panicdoor.commands.snapshot import SECTIONS, WAIT_S, Kept, Snapshot, look
 from panicdoor.errors import CommandError
-from panicdoor.kernel import cgroups, counters, deleted, kmsg, meminfo, rtnetlink
+from panicdoor.kernel import cgroups, counters, deleted, kmsg, meminfo, rtnetlink, tasks
 from panicdoor.kernel import mounts as mount_table
 from panicdoor.kernel import pressure as kernel_pressure
 from panicdoor.kernel.descriptors import Link
@@ -244,8 +244,7 @@ def test_what_grows_with_processes_comes_after_what_does_not() -> None:
 
 
 def test_tasks_that_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PID_MAX", "/nonexistent")
-    monkeypatch.setattr(processes, "THREADS_MAX", "/nonexistent")
+    monkeypatch.setattr(tasks, "limit", lambda: 0)
     with pytest.raises(CommandError, match="does not tell"):
         run("tasks")
 

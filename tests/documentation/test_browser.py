@@ -71,6 +71,8 @@ def test_the_page(facts: Facts, here: Here) -> None:
     ):
         assert text in read.text
     assert f"nc {here.host} 903" in read.text
+    assert f"ssh -p 903 YOU@{here.host} triage\n" in read.text
+    assert read.ids[0] == "ssh"
     for link in read.links:
         assert link in (
             *(f"#{name}" for name in read.ids),

@@ -54,3 +54,4 @@ def test_sections() -> None:
     assert sections[0] == ".SH NAME"
     assert ".SH SYNOPSIS" in sections
     assert ".SH EXIT STATUS" in sections
+    assert ".SH FILES" in sections

@@ -123,7 +123,10 @@ def test_hundreds_of_questions_at_once_are_all_answered(quick: Door) -> None:
 
 
 def test_what_is_not_for_everybody_is_refused_over_the_wire(quick: Door) -> None:
-    assert quick.talk(b"forbidden\n") == b"refused: forbidden is not for everybody\r\n"
+    assert (
+        quick.talk(b"forbidden\n")
+        == b"refused: forbidden is not for everybody; with your ssh key: see doc\r\n"
+    )
 
 
 def test_the_journal_of_a_whole_life_is_one_chain(tmp_path: Path) -> None:

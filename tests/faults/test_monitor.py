@@ -274,6 +274,23 @@ def test_hostile_packets_on_every_wire_change_nothing(places: Places, stream: En
     assert counted == {"dropped": sent}
 
 
+def test_what_is_counted_is_told_once(tmp_path: Path) -> None:
+    def hurry() -> None:
+        monitor.COUNT_S = 0.1  # type: ignore[misc]
+
+    with opened(tmp_path / "other") as places:
+        places.fill("monitor", hurry)
+        for _ in range(3):
+            places.end("stream1", "monitor").push(b"junk")
+        told = 0
+        while told < 3:
+            told += written(places, "counted")["dropped"]["stream1"]
+        assert told == 3
+        linger(places, 0.3)
+        entries = places.end("writer", "monitor").waiting()
+        assert not any(isinstance(m, Write) and m.kind == "counted" for m in entries)
+
+
 def test_a_message_that_a_pair_may_not_exchange_is_dropped(places: Places) -> None:
     others = ("stream1", "stream2", "datagram", "worker1", "worker2", "observer", "supervisor")
     taken(places)

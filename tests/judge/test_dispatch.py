@@ -10,7 +10,16 @@ from tests.places import ask, extra_commands
 
 from panicdoor.commands.registry import COMMANDS, WATCH_S, Context, Level, Where
 from panicdoor.config import Grant
-from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Step, Steps, dispatch
+from panicdoor.judge.dispatch import (
+    Errand,
+    Outcome,
+    Pause,
+    Record,
+    Resume,
+    Step,
+    Steps,
+    dispatch,
+)
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.messages import Ask
 from panicdoor.printable import escape
@@ -64,7 +73,7 @@ def test_an_errand_that_nobody_waits_for_ends_quietly() -> None:
 
 
 def test_what_is_not_for_everybody_is_refused_and_not_run() -> None:
-    text = "refused: forbidden is not for everybody\n"
+    text = "refused: forbidden is not for everybody; with your ssh key: see doc\n"
     assert steps(ask(1, "forbidden")) == [Part(text, end=True, code=1)]
 
 
@@ -164,6 +173,21 @@ def test_who_may_not_is_recorded_and_told_why() -> None:
     assert said == [Record("refused", entry), Part(f"refused: {why}\n", end=True, code=1)]
 
 
+def test_what_is_recorded_can_be_read_in_one_way_only() -> None:
+    words = ("processes", "a --json", "--by=memory")
+    judge = dispatch(ask(1, *words), CONTEXT, lambda: Policy((GRANT,)), ALICE)
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "processes 'a --json' --by=memory"}
+    assert next(judge) == Record("typed", entry)
+
+
+@pytest.mark.parametrize("word", ["it's", "a\nb", "\x1b[2J", "\u202e", "x" * 1020])
+def test_what_nobody_can_type_is_not_run(word: str) -> None:
+    """A frontend that was taken over can say it."""
+    (said,) = dispatch(ask(1, "processes", word), CONTEXT, lambda: Policy((GRANT,)), ALICE)
+    assert isinstance(said, Part)
+    assert (said.end, said.code) == (True, 2)
+
+
 def test_what_is_public_is_not_recorded() -> None:
     assert len(list(dispatch(ask(1, "ping"), CONTEXT, lambda: Policy((GRANT,)), ALICE))) == 1
 
@@ -228,7 +252,7 @@ def test_a_watch_is_not_followed() -> None:
 
 
 def test_nobody_else_watches() -> None:
-    text = "refused: rows is not for everybody\n"
+    text = "refused: rows is not for everybody; with your ssh key: see doc\n"
     assert steps(ask(1, "rows", "--watch")) == [Part(text, end=True, code=1)]
 
 
@@ -241,7 +265,9 @@ def test_a_watch_is_judged_anew_for_each_round() -> None:
         judge.send(said("", end=True))
         assert judge.send(None) == Pause(WATCH_S)
     now[0] = Policy(())
-    text = "refused: no grant lets alice run rows\n"
-    assert judge.send(None) == Part(text, end=True, code=1)
+    why = "no grant lets alice run rows"
+    entry = {"by": "alice", "from": "192.0.2.7", "do": "rows --watch", "why": why}
+    assert judge.send(None) == Record("refused", entry)
+    assert judge.send(None) == Part(f"refused: {why}\n", end=True, code=1)
     with pytest.raises(StopIteration):
         judge.send(None)

@@ -37,7 +37,10 @@ def test_deny_by_default() -> None:
     assert empty.refused(PING, who()) == ""
     for level in (Level.OBSERVE, Level.RECOVER, Level.DEFEND):
         assert empty.refused(look(level), who()) == "no grant lets alice run look"
-        assert empty.refused(look(level), None) == "look is not for everybody"
+        assert (
+            empty.refused(look(level), None)
+            == "look is not for everybody; with your ssh key: see doc"
+        )
     assert empty.level(who()) is Level.PUBLIC
 
 

@@ -230,7 +230,10 @@ def test_plain_publickey_may_look_and_is_told_why(gate: Gate) -> None:
     verdict = gate.login(body, ALICE.sign(string(H1.hash) + body))
     assert verdict.session is not None
     assert verdict.session.speaker.cap is Level.OBSERVE
-    assert "Observe only" in verdict.note
+    assert verdict.note == (
+        "Observe only: this client's login does not name the host that it is for. For\n"
+        "more, use OpenSSH 8.9 or later, whose logins name it.\n"
+    )
 
 
 def test_a_question(gate: Gate) -> None:
@@ -241,6 +244,13 @@ def test_a_question(gate: Gate) -> None:
         verdict = gate.login(bytes(body), b"")
         assert (verdict.known, verdict.token, verdict.session) == (known, "", None)
     assert gate.enter("alice", ALICE).token
+
+
+def test_a_question_with_an_algorithm_that_is_another_keys(gate: Gate) -> None:
+    gate.sign(H1)
+    body = bytearray(hostbound("alice", ALICE, algorithm="rsa-sha2-256"))
+    body[body.index(b"openssh.com") + len(b"openssh.com")] = 0
+    assert not gate.login(bytes(body), b"").known
 
 
 def test_a_login_to_another_host_replayed(gate: Gate) -> None:

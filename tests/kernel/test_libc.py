@@ -69,6 +69,18 @@ def test_reading_pages_in() -> None:
             pytest.skip("a kernel before 5.14")
 
 
+def test_opening_by_a_rule(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"text")
+    for resolve in (0, libc.RESOLVE_CACHED):
+        fd = libc.openat2(str(file), os.O_RDONLY, resolve)
+        assert os.read(fd, 9) == b"text"
+        assert not os.get_inheritable(fd)
+        os.close(fd)
+    error = failure(lambda: libc.openat2(str(tmp_path / "nothing"), os.O_RDONLY, 0))
+    assert error.errno == errno.ENOENT
+
+
 def test_what_cannot_be_had_is_said_and_no_error() -> None:
     assert not libc.populate(4096, 4096)
     assert not in_child(lambda: libc.mlockall(0))

@@ -204,6 +204,16 @@ def test_files_that_may_not_be_read(tmp_path: Path) -> None:
     assert tasks.status(7, str(tmp_path)) is None
 
 
+def test_how_many_there_may_be(tmp_path: Path) -> None:
+    assert tasks.limit(str(tmp_path)) == 0
+    limits = tmp_path / "sys" / "kernel"
+    limits.mkdir(parents=True)
+    (limits / "pid_max").write_text("32768\n")
+    assert tasks.limit(str(tmp_path)) == 32768
+    (limits / "threads-max").write_text("1000\n")
+    assert tasks.limit(str(tmp_path)) == 1000
+
+
 def test_threads() -> None:
     found, more = tasks.threads(os.getpid())
     assert os.getpid() in [thread.pid for thread in found]

@@ -198,8 +198,9 @@ def test_mounts_and_disks(host: Hostile) -> None:
     assert mine["point"].endswith(f"/{SHOWN}")
     disks = document(host.people, "disks")
     assert mine["point"] in disks["asking"]
-    (deleted,) = [one for one in disks["deleted"]["files"] if one["pid"] == host.pid]
-    assert deleted["file"].endswith(f"/{SHOWN}")
+    ours = [one for one in disks["deleted"]["files"] if one["pid"] == host.pid]
+    # Whoever runs the tests may have given it deleted files of their own.
+    (deleted,) = [one for one in ours if one["file"].endswith(f"/{SHOWN}")]
     assert deleted["name"] == escape_line(HOSTILE)
 
 
@@ -212,7 +213,7 @@ def test_certificates(host: Hostile) -> None:
 
 
 def test_changes(host: Hostile) -> None:
-    said = document(host.people, "changes 1")
+    said = document(host.people, "changes --since 1h")
     assert f"/etc/ssl/{SHOWN}.pem" in [one["path"] for one in said["files"]]
 
 

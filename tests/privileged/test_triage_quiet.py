@@ -170,7 +170,9 @@ def test_a_process_that_hangs_keeps_certificates_from_being_read() -> None:
     if "stuck" not in [one["rule"] for one in said["findings"]]:
         pytest.skip("this C library does not let posix_spawn wait in state D")
     assert said["findings"][0]["rule"] == "stuck"
-    assert said["findings"][0]["text"].startswith("1 hang in the kernel and cannot be killed (D): ")
+    assert said["findings"][0]["text"].startswith(
+        "1 hangs in the kernel and cannot be killed (D): "
+    )
     assert {"what": "certs", "why": "not read, as a process hangs"} in said["unknown"]
 
 

@@ -38,6 +38,12 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
     return lambda directory: (directory / name).write_bytes(data)
 
 
+def pipe(file: Path) -> None:
+    """Put a pipe there that nobody writes into."""
+    file.unlink()
+    os.mkfifo(file, 0o600)
+
+
 def test_what_is_right_is_read(directory: Path) -> None:
     found = read_policy(directory)
     assert found.door.grants[0].to == ("alice",)
@@ -62,6 +68,9 @@ def test_a_door_without_a_list_knows_nobody(directory: Path) -> None:
         (write("door.toml", b"name = [\n"), "door.toml: line 1: "),
         (write("door.toml", b"name = '\xff'"), "door.toml: expected UTF-8"),
         (lambda d: (d / "door.toml").unlink(), "door.toml: No such file"),
+        (lambda d: pipe(d / "door.toml"), "door.toml: is no regular file"),
+        (lambda d: pipe(d / "allowed_signers"), "allowed_signers: is no regular file"),
+        (lambda d: os.truncate(d / "door.toml", 1 << 40), "door.toml: expected at most 65536 char"),
         (lambda d: (d / "door.toml").chmod(0o666), "door.toml: others may write to it; expected: "),
         (write("allowed_signers", b"x" * (1 << 20) + b"y"), "allowed_signers: expected at most "),
         (lambda d: (d / "allowed_signers").chmod(0o620), "allowed_signers: others may write to it"),

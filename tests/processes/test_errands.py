@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from tests.running import wait_for
 
 from panicdoor.commands.registry import Where
 from panicdoor.messages import Cancel, Message, More, Output, Replace, Run
@@ -22,17 +23,20 @@ class House:
     begun: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.errands = Errands(self.tell, EPOCH, ("stream1", "stream2"), absent=True)
+        self.errands = Errands(self.tell, EPOCH, absent=True)
 
     def tell(self, place: str, message: Message) -> bool:
         self.told.append((place, message))
         return place not in self.full
 
-    def add(self, name: str, frontend: str = "stream1", where: Where = Where.OBSERVER) -> Job:
+    def add(
+        self, name: str, frontend: str = "stream1", where: Where = Where.OBSERVER, who: str = ""
+    ) -> Job:
         job = Job(
             frontend, where, (name,),
             lambda: self.begun.append(name),
             lambda text, end, code: self.heard.append((name, text, end, code)),
+            who=who,
         )  # fmt: skip
         self.errands.add(job)
         return job
@@ -81,7 +85,17 @@ def test_frontends_have_their_turn(house: House) -> None:
     house.add("d", "stream2")
     for _ in range(4):
         house.say("observer", "", end=True)
-    assert [name for _, name in house.runs()] == ["a", "d", "b", "c"]
+    assert [name for _, name in house.runs()] == ["a", "b", "d", "c"]
+
+
+def test_a_busy_operator_delays_another_by_one_errand(house: House) -> None:
+    for number in range(errands.ERRANDS_WAITING_MAX + 2):
+        house.add(f"a{number}", "ssh", who="alice")
+    assert [name for name, *_ in house.heard] == [f"a{errands.ERRANDS_WAITING_MAX + 1}"]
+    house.add("b", "ssh", who="bob")
+    for _ in range(2):
+        house.say("observer", "", end=True)
+    assert [name for _, name in house.runs()] == ["a0", "a1", "b"]
 
 
 def test_both_workers_work(house: House) -> None:
@@ -179,6 +193,41 @@ def test_who_does_not_read_on_gives_way_to_those_who_wait(
     house.say("observer", "cancelled\n", end=True, code=1)
     assert house.runs()[1:] == [("observer", "next")]
     assert len(house.heard) == 2
+
+
+def test_who_reads_on_in_time_does_not_give_way(house: House) -> None:
+    house.add("look")
+    house.say("observer", "one\n")
+    house.add("next")
+    house.errands.sweep()
+    assert house.heard == [("look", "one\n", False, 0)]
+
+
+def test_who_ended_when_told_to_is_not_replaced(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "ERRAND_S", -1.0)
+    house.errands.drop(house.add("look"))
+    house.say("observer", "cancelled\n", end=True, code=1)
+    house.errands.sweep()
+    assert not any(isinstance(m, Replace) for _, m in house.told)
+
+
+def test_who_reads_on_again_and_again_at_the_last_moment_gives_way_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "HOLD_IN_ALL_S", 0.02)
+    job = house.add("slow")
+    house.add("next")
+    house.say("observer", "part\n")
+
+    def read_on() -> bool:
+        house.errands.more(job)
+        house.say("observer", "part\n")
+        house.errands.sweep()
+        return house.heard[-1] == ("slow", UNREAD, True, 3)
+
+    wait_for(read_on)
 
 
 def test_who_works_at_the_next_part_does_not_give_way(

@@ -17,9 +17,8 @@ def test_what_is_not_spoken_is_not_there_and_the_rest_is_left_alone() -> None:
     )
     assert said.startswith("2\n")  # an empty class, and no server
     assert "asyncssh.connection" in said.split()
-    assert {"cryptography.x509", "bcrypt", "fido2", "tempfile", "decimal"} & set(
-        said.split()
-    ) == set()
+    unused = {"cryptography.x509", "bcrypt", "fido2", "tempfile", "decimal", "unicodedata"}
+    assert unused & set(said.split()) == set()
 
 
 def test_what_is_not_its_own_is_left_as_it_was() -> None:
@@ -54,3 +53,12 @@ def test_it_starts_no_program() -> None:
 def test_who_has_all_of_it_keeps_all_of_it() -> None:
     code = "import asyncssh; from panicdoor.processes import libraries; import sys; "
     assert run(code + "print(hasattr(asyncssh.SFTPServer, 'open'))") == "True\n"
+
+
+def test_wide_characters_look_narrow_and_harm_nothing() -> None:
+    said = run(
+        "from panicdoor.processes import libraries\n"
+        "from asyncssh import editor, saslprep\n"
+        "print([editor._is_wide(c) for c in 'a\\u4e2d\\u00e4\\U0001f600'], saslprep.saslprep('x'))"
+    )
+    assert said == "[False, False, False, False] x\n"

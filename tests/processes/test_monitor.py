@@ -154,6 +154,25 @@ def test_a_slow_reader_is_not_closed_before_its_time_and_holds_nobody(
     assert part(stream, 1)[0] == "two\n"
 
 
+def test_who_reads_on_has_its_time_anew(tmp_path: Path) -> None:
+    def patient() -> None:
+        monitor.SWEEP_S, monitor.READER_S = 0.02, 1.0  # type: ignore[misc]
+
+    with opened(tmp_path / "door") as places:
+        worker, stream = places.end("worker1", "monitor"), places.end("stream1", "monitor")
+        worker.say(Hello("worker1", 1, 7))
+        places.fill("monitor", patient)
+        stream.say(ask(1, "count", "9"))
+        run = worker.hear(Run)
+        out(worker, run, "1\n")
+        assert part(stream, 1) == ("1\n", False, 0)
+        linger(places, 0.6)
+        stream.say(More(1, EPOCH))
+        linger(places, 0.6)
+        out(worker, run, "2\n")
+        assert part(stream, 1) == ("2\n", False, 0)
+
+
 def test_who_reads_too_late_is_told(tmp_path: Path) -> None:
     with opened(tmp_path / "late") as places:
         places.fill("monitor", impatient)
@@ -321,6 +340,18 @@ def test_a_process_that_does_not_end_a_cancelled_errand_is_replaced(
     assert places.end("supervisor", "monitor").hear(Replace).place == "worker1"
 
 
+def test_what_a_frontends_predecessor_asked_for_is_ended(
+    places: Places, stream: End, worker: End
+) -> None:
+    stream.say(ask(1, "count", "9"))
+    run = worker.hear(Run)
+    places.end("stream2", "monitor").say(Hello("stream2", 2, 5))
+    taken(places)
+    assert not any(isinstance(m, Cancel) for m in worker.waiting())
+    stream.say(Hello("stream1", 2, 5))
+    assert worker.hear(Cancel).id == run.id
+
+
 def test_a_missed_deadline_has_the_process_replaced_and_its_client_told(
     places: Places, stream: End, worker: End
 ) -> None:
@@ -396,6 +427,23 @@ def test_a_process_that_dies_ends_its_errand_at_its_successors_hello(
     worker.hear(Run)
     begun(stream, 1)
     worker.say(Hello("worker1", 2, 9))
+    assert part(stream, 1) == ("the process that ran this ended\n", True, 1)
+
+
+def test_the_end_of_an_errand_is_told_after_what_its_client_has_yet_to_read(
+    places: Places, stream: End, worker: End
+) -> None:
+    stream.say(ask(1, "count", "9"))
+    run = worker.hear(Run)
+    out(worker, run, "1\n")
+    assert part(stream, 1) == ("1\n", False, 0)
+    worker.hear(More)
+    out(worker, run, "2\n")
+    worker.say(Hello("worker1", 2, 9))
+    taken(places)
+    stream.say(More(1, EPOCH))
+    assert part(stream, 1) == ("2\n", False, 0)
+    stream.say(More(1, EPOCH))
     assert part(stream, 1) == ("the process that ran this ended\n", True, 1)
 
 

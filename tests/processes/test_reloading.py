@@ -1,5 +1,6 @@
 """Reloading, in the monitor and at a real door: whoever dies or hangs, one policy holds whole."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,13 +14,14 @@ import pytest
 from msgspec.structs import replace
 from tests.child import in_child
 from tests.judge.test_sessions import hostbound
-from tests.monitors import out, start, written
+from tests.monitors import linger, out, start, taken, written
 from tests.nobody import running_as_nobody
 from tests.places import EPOCH, FAR, Places, opened
 from tests.running import LOOPBACK, ROOT, Door, descriptors, running, wait_for
-from tests.sshkeys import ed25519_key, exchange
+from tests.sshkeys import Key, ed25519_key, exchange
 
-from panicdoor.config import Grant
+from panicdoor.commands.registry import COMMANDS
+from panicdoor.config import Address, Grant
 from panicdoor.messages import (
     Answer,
     Ask,
@@ -27,6 +29,7 @@ from panicdoor.messages import (
     Fresh,
     Hello,
     Login,
+    Message,
     More,
     Regraded,
     Reload,
@@ -38,14 +41,26 @@ from panicdoor.messages import (
     Write,
 )
 from panicdoor.orders.sshwire import string
+from panicdoor.processes import monitor
 from panicdoor.processes.policy_memory import Document
+from panicdoor.processes.reloading import LINES_MAX
 from panicdoor.roles import ROLE_OF
 
 OTHER = '\n[[grant]]\nto = ["alice"]\nmay = ["observe"]\nfrom = ["127.0.0.0/8"]\n'
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZ1pNEPDl9OFPaJDtRNmBXjGzIvQ0xS7+VqnVHR2zmV"
 ALICE = f'alice namespaces="login@panicdoor" {KEY}\n'
+FLOOD = 600  # small answers, more than a wire holds
 CROWD = 24  # more than the pools of a door that is small for a test
-HURRY = "from panicdoor.processes import errands; errands.ERRAND_S, errands.WAIT_S = 2.0, 0.5"
+# A pipe without a writer makes whoever opens it wait in the kernel, as a dead disk does.
+HURRY = """
+from panicdoor.processes import errands, worker
+errands.ERRAND_S, errands.WAIT_S = 2.0, 0.5
+def read_policy(directory, read=worker.read_policy):
+    if (directory / "hang").exists():
+        (directory / "hang").read_bytes()
+    return read(directory)
+worker.read_policy = read_policy
+"""
 
 
 # The monitor, with a worker that a test plays
@@ -79,9 +94,13 @@ def put(places: Places, listed: bytes = b"# nobody\n", /, **fields: object) -> N
 
 def test_what_was_written_holds_and_frontends_are_told(places: Places) -> None:
     run = asked(places)
-    put(places, name="web2", contact="others")
+    listen = (Address(LOOPBACK, 1),)
+    put(places, name="web2", fleet="prod", contact="others", listen=listen, elsewhere={"ilo": "x"})
     out(places.end("worker1", "monitor"), run, "", last=True)
-    assert written(places, "reload") == {"policy": 1, "restart": ["name", "contact"]}
+    assert written(places, "reload") == {
+        "policy": 1,
+        "restart": ["name", "fleet", "contact", "listen", "elsewhere"],
+    }
     for frontend in ("stream1", "stream2", "ssh", "datagram"):
         assert places.end(frontend, "monitor").hear(Reloaded).serial == 1
     places.end("stream1", "monitor").say(Hello("stream1", 2, 5))
@@ -100,6 +119,22 @@ def test_what_a_worker_refuses_is_recorded_and_nothing_changes(places: Places) -
 def test_a_worker_is_not_believed_that_says_all_is_well(places: Places) -> None:
     out(places.end("worker1", "monitor"), asked(places), "", last=True)
     assert "could not be kept" in written(places, "reload")["error"]
+
+
+def test_only_the_last_word_of_a_worker_counts(places: Places) -> None:
+    run = asked(places)
+    out(places.end("worker1", "monitor"), run, "reading\n")
+    taken(places)
+    put(places)
+    out(places.end("worker1", "monitor"), run, "", last=True)
+    assert written(places, "reload") == {"policy": 1}
+
+
+def test_of_many_lines_that_are_skipped_some_are_recorded(places: Places) -> None:
+    run = asked(places)
+    put(places, b"junk\n" * 20)
+    out(places.end("worker1", "monitor"), run, "", last=True)
+    assert len(written(places, "reload")["skipped"]) == LINES_MAX
 
 
 def test_what_was_written_holds_whatever_its_worker_said(places: Places) -> None:
@@ -135,6 +170,46 @@ def test_a_monitor_that_is_filled_anew_has_the_last_one(places: Places) -> None:
     assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
 
 
+def test_what_a_worker_has_written_of_which_nobody_heard_holds_soon(tmp_path: Path) -> None:
+    """It was told to by a monitor that has been replaced since."""
+    with opened(tmp_path / "door") as places:
+        places.fill("monitor", lambda: setattr(monitor, "FRESH_S", 0.05))
+        places.end("stream1", "monitor").hear(Fresh)
+        put(places)
+        assert written(places, "reload") == {"policy": 1}
+        assert places.end("datagram", "monitor").hear(Reloaded).serial == 1
+
+
+def test_what_makes_root_for_too_little_is_recorded(tmp_path: Path) -> None:
+    def shell() -> None:
+        made = dataclasses.replace(COMMANDS["forbidden"], name="shell", makes_root=True)
+        monitor.FRESH_S, COMMANDS["shell"] = 0.05, made  # type: ignore[misc]
+
+    grants = (
+        Grant(to=("alice",), may=("shell",)),
+        Grant(to=("alice",), may=("observe",), signatures=2),
+    )
+    with opened(tmp_path / "door") as places:
+        places.fill("monitor", shell)
+        places.end("stream1", "monitor").hear(Fresh)
+        put(places, grants=grants)
+        (note,) = written(places, "reload")["notes"]
+        assert note.startswith("shell makes root with 1 signature")
+
+
+def logged_in(places: Places, key: Key) -> Session:
+    """Log alice in, as connection 7 of an ssh process."""
+    ssh = places.end("ssh", "monitor")
+    ssh.say(Hello("ssh", 1, EPOCH))
+    host = places.world.host_key.blob
+    made = exchange(host, ssh.hear(Fresh).challenge, 1)
+    ssh.say(Sign(1, EPOCH, 7, made.hash, made.transcript))
+    assert ssh.hear(Signed).signature
+    body = hostbound("alice", key, host)
+    ssh.say(Login(2, EPOCH, 7, body, key.sign(string(made.hash) + body), "192.0.2.7"))
+    return ssh.hear(Session)
+
+
 def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Path) -> None:
     """It has been taken over, and ends nothing by itself."""
     grants = (Grant(to=("alice",), may=("observe",)),)
@@ -144,14 +219,7 @@ def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Pat
         put(places, listed, grants=grants)
         start(places)
         ssh, observer = places.end("ssh", "monitor"), places.end("observer", "monitor")
-        ssh.say(Hello("ssh", 1, EPOCH))
-        host = places.world.host_key.blob
-        made = exchange(host, ssh.hear(Fresh).challenge, 1)
-        ssh.say(Sign(1, EPOCH, 7, made.hash, made.transcript))
-        assert ssh.hear(Signed).signature
-        body = hostbound("alice", key, host)
-        ssh.say(Login(2, EPOCH, 7, body, key.sign(string(made.hash) + body), "192.0.2.7"))
-        session = ssh.hear(Session)
+        session = logged_in(places, key)
         assert (session.principal, session.level) == ("alice", "observe")
         request = Ask(3, EPOCH, FAR, "ssh", "192.0.2.7", "", ("triage",), "", session.token)
         ssh.say(request)
@@ -165,6 +233,34 @@ def test_who_has_lost_a_grant_is_out_whatever_the_ssh_process_does(tmp_path: Pat
         assert written(places, "reload") == {"policy": 2, "ended": 1, "of": "alice"}
         ssh.say(More(3, EPOCH), replace(request, id=4))
         assert ssh.hear(Answer, id=4).text == "this session has ended; log in again\n"
+
+
+def test_whose_session_has_ended_is_told_though_a_wire_was_full(tmp_path: Path) -> None:
+    grants = (Grant(to=("alice",), may=("observe",)),)
+    key = ed25519_key()
+    listed = f'alice namespaces="login@panicdoor" {key.line()}\n'.encode()
+    with opened(tmp_path / "door") as places:
+        put(places, listed, grants=grants)
+        start(places)
+        ssh = places.end("ssh", "monitor")
+        logged_in(places, key)
+        for number in range(FLOOD):  # each is answered, and nobody reads the answers
+            ssh.say(Sign(10 + number, EPOCH, 8, b"1" * 32, b""))
+        places.read_by("monitor")
+        errand = asked(places)
+        put(places, listed, grants=())
+        out(places.end("worker1", "monitor"), errand, "", last=True)
+        assert written(places, "reload")["ended"] == 1
+        heard: list[Message] = []
+
+        def told() -> list[Message]:
+            heard.extend(ssh.waiting())
+            return [m for m in heard if isinstance(m, Regraded)]
+
+        wait_for(told)
+        assert sum(isinstance(m, Signed) for m in heard) < FLOOD
+        linger(places, 0.1)
+        assert told() == [Regraded(EPOCH, 7, "")]
 
 
 # A real door
@@ -320,43 +416,40 @@ def test_every_worker_hangs(door: Door, policy: Path) -> None:
             client.close()
 
 
-def test_a_disk_that_hangs_costs_a_worker_and_nothing_else(door: Door, policy: Path) -> None:
-    """A pipe without a writer waits as a dead disk does."""
-    text = policy.read_text()
-    policy.unlink()
-    os.mkfifo(policy, 0o644)
-    try:
-        before = {name: door.place(name) for name in ("worker1", "worker2")}
-        error = verdict(door)["error"]
-        assert "did not answer in 2 seconds and is being replaced" in error
-        assert door.documented()
-        wait_for(lambda: sum(door.places().get(n) != pid for n, pid in before.items()) == 1)
-    finally:
-        policy.unlink()
-        policy.write_text(text)
+@pytest.fixture
+def pipe(door: Door) -> Iterator[Path]:
+    """What keeps a worker waiting."""
+    path = door.directory / "hang"
+    os.mkfifo(path, 0o600)
+    yield path
+    path.unlink()
     wait_for(lambda: "policy" in verdict(door))
 
 
-def test_a_worker_that_is_killed_while_it_reads(door: Door, policy: Path) -> None:
-    text = policy.read_text()
-    policy.unlink()
-    os.mkfifo(policy, 0o644)
+def test_a_disk_that_hangs_costs_a_worker_and_nothing_else(door: Door, pipe: Path) -> None:
+    before = {name: door.place(name) for name in ("worker1", "worker2")}
+    error = verdict(door)["error"]
+    assert "did not answer in 2 seconds and is being replaced" in error
+    assert door.documented()
+    wait_for(lambda: sum(door.places().get(n) != pid for n, pid in before.items()) == 1)
+
+
+def test_a_worker_that_is_killed_while_it_reads(door: Door, pipe: Path) -> None:
     before = len(verdicts(door))
     ends: list[int] = []
 
     def opened() -> bool:
         """Open the other end, which can be done once somebody is about to read."""
         with suppress(OSError):
-            ends.append(os.open(policy, os.O_WRONLY | os.O_NONBLOCK))
+            ends.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         return bool(ends)
 
     def readers() -> list[int]:
-        return [p for p in door.places().values() if str(policy) in descriptors(p).values()]
+        return [p for p in door.places().values() if str(pipe) in descriptors(p).values()]
 
     try:
         door.process.send_signal(signal.SIGHUP)
         wait_for(opened)
-        os.write(ends[0], b"name = ")
         wait_for(readers)
         os.kill(readers()[0], signal.SIGKILL)
         wait_for(lambda: len(verdicts(door)) > before)
@@ -364,9 +457,6 @@ def test_a_worker_that_is_killed_while_it_reads(door: Door, policy: Path) -> Non
     finally:
         for end in ends:
             os.close(end)
-        policy.unlink()
-        policy.write_text(text)
-    wait_for(lambda: "policy" in verdict(door))
 
 
 def test_without_a_monitor_it_is_read_when_there_is_one(door: Door, policy: Path) -> None:

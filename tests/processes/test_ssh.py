@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,22 +12,39 @@ from typing import Any
 
 import msgspec
 import pytest
+from asyncssh.packet import Boolean, String
 from tests import sshclients
+from tests.child import kib
 from tests.places import EPOCH, FAR, End, Places, descriptors, hostile, opened
 from tests.running import LOOPBACK, wait_for
-from tests.sshclients import alice_in, client, handing_over
+from tests.sshclients import (
+    GLOBAL,
+    alice_in,
+    client,
+    handing_over,
+    journal_has_no_bug,
+    kexinit,
+    wire_packet,
+)
 from tests.sshkeys import Exchange, Key, ed25519_key, exchange
 
+from panicdoor.judge.pace import BURST, TOO_FAST
 from panicdoor.judge.sessions import HOSTBOUND, PLAIN
 from panicdoor.messages import (
     Answer,
     Ask,
+    Bug,
+    Cancel,
     Fresh,
     Handover,
     Hello,
     Login,
     Logout,
     Message,
+    Ping,
+    Pong,
+    Regraded,
+    Run,
     Session,
     Sign,
     Signed,
@@ -34,8 +52,10 @@ from panicdoor.messages import (
 )
 from panicdoor.orders.sshwire import Reader, string
 from panicdoor.processes import ssh as ssh_module
+from panicdoor.processes.desk import ASKS_MAX
 from panicdoor.processes.opening import open_door
 from panicdoor.processes.ssh import STRANGERS
+from panicdoor.processes.ssh_connection import CHANNELS_MAX
 
 ALICE = ed25519_key()
 
@@ -229,6 +249,21 @@ def test_a_thousand_algorithm_names(taken_over: TakenOver) -> None:
         assert not taken_over.login("alice", ALICE, made, connection=i, algorithm=name).token
 
 
+def test_a_flood_of_commands_leaves_the_journal_room_for_others(
+    taken_over: TakenOver, places: Places
+) -> None:
+    taken_over.sign(taken_over.h1)
+    token = taken_over.login("alice", ALICE, taken_over.h1).token
+    said = [taken_over.ask("forbidden", token).text for _ in range(400)]
+    assert TOO_FAST in said[BURST:]
+    assert TOO_FAST not in said[:BURST]
+    taken_over.sign(taken_over.h2, connection=2)
+    taken_over.login("alice", ALICE, taken_over.h2, connection=2)
+    entries = [m.kind for m in places.end("writer", "monitor").waiting() if isinstance(m, Write)]
+    assert entries[-1] == "login"
+    assert "missed" not in entries
+
+
 def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
     taken_over.sign(taken_over.h1)
     token = taken_over.login("alice", ALICE, taken_over.h1).token
@@ -236,6 +271,25 @@ def test_tokens_that_are_not_ones_own(taken_over: TakenOver) -> None:
         assert taken_over.ask("ping", wrong, epoch).text == "this session has ended; log in again\n"
     taken_over.end.say(Logout(EPOCH, 1))
     assert "has ended" in taken_over.ask("ping", token).text
+
+
+def test_a_logout_ends_what_was_asked_in_its_sessions_and_no_more(
+    taken_over: TakenOver, places: Places
+) -> None:
+    runners = [places.end(name, "monitor") for name in ("worker1", "worker2")]
+    for runner, name in zip(runners, ("worker1", "worker2"), strict=True):
+        runner.say(Hello(name, 1, 31))
+    runs = []
+    for connection, made in ((1, taken_over.h1), (2, taken_over.h2)):
+        taken_over.sign(made, connection=connection)
+        token = taken_over.login("alice", ALICE, made, connection=connection).token
+        words = ("forbidden",)
+        taken_over.end.say(Ask(100 + connection, EPOCH, FAR, "ssh", LOOPBACK, "", words, "", token))
+        runs.append(runners[connection - 1].hear(Run))
+    taken_over.end.say(Logout(EPOCH, 1))
+    assert runners[0].hear(Cancel).id == runs[0].id
+    assert "pong" in taken_over.ask("ping", token).text
+    assert not any(isinstance(m, Cancel) for m in runners[1].waiting())
 
 
 def test_a_session_dies_with_the_process_that_has_it(taken_over: TakenOver) -> None:
@@ -309,6 +363,68 @@ def test_what_is_handed_over_and_is_no_socket_is_closed(ssh: End, places: Places
     wait_for(lambda: descriptors(pid) <= before + 2)
 
 
+def test_sockets_that_carry_no_stream_are_closed(ssh: End, places: Places) -> None:
+    pid = places.pids["ssh"]
+    monitor = places.end("monitor", "ssh")
+    assert _banner(ssh)
+    before = descriptors(pid)
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        with ours, theirs:
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [theirs.fileno()])
+        monitor.hear(Logout)
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before + 2)
+    assert not any(isinstance(m, Bug) for m in monitor.waiting())
+
+
+def test_a_monitor_that_does_not_sign_is_waited_for_now_and_then(places: Places) -> None:
+    """In between no key exchange keeps everybody else waiting."""
+    places.fill("ssh", lambda: setattr(ssh_module, "UNSIGNED_S", 3.0))
+    monitor, supervisor = places.end("monitor", "ssh"), places.end("supervisor", "ssh")
+    supervisor.say(Ping(1))
+    supervisor.hear(Pong, 15.0)  # it has warmed up, with two key exchanges
+    assert sum(isinstance(m, Sign) for m in monitor.waiting()) == 1
+    exchange_keys = kexinit(b"curve25519-sha256")
+    point = b"\x1e" + string(b"\x09" + bytes(31))
+
+    def asked() -> bool:
+        with handing_over(places)() as sock:
+            sock.sendall(b"SSH-2.0-x\r\n" + wire_packet(exchange_keys) + wire_packet(point))
+            while sock.recv(4096):  # until it is refused
+                pass
+        return any(isinstance(m, Sign) for m in monitor.waiting())
+
+    assert not asked()
+    wait_for(asked, 10.0)
+
+
+def test_what_a_monitor_says_before_it_signs_is_not_lost(places: Places) -> None:
+    places.fill("ssh", lambda: setattr(ssh_module, "SIGN_S", 5.0))
+    monitor, stream = places.end("monitor", "ssh"), places.end("stream1", "ssh")
+    monitor.say(Fresh("one", 1))
+    for _ in range(2):  # of its warm-up, and of a client
+        signed = monitor.hear(Sign)
+        monitor.say(Fresh("two", 1), Signed(signed.id, signed.epoch, b""))
+    assert _banner(stream) == b"SSH-2.0-panicdoor two\r\n"
+
+
+def test_another_level_is_for_the_process_that_was_meant(places: Places, ssh: End) -> None:
+    monitor = places.end("monitor", "ssh")
+    epoch = monitor.hear(Hello).epoch
+    with handing_over(places)() as sock:
+        sock.settimeout(10)
+        assert sock.recv(100).startswith(b"SSH-2.0-")
+        everybody = range(20)  # whatever its number is
+        monitor.say(*(Regraded(epoch - 1, number, "") for number in everybody))
+        places.read_by("ssh")
+        assert _banner(ssh)
+        assert not select.select([sock], [], [], 0)[0]
+        monitor.say(*(Regraded(epoch, number, "") for number in everybody))
+        while sock.recv(4096):
+            pass
+
+
 def test_more_strangers_than_there_is_room_for(ssh: End, places: Places) -> None:
     """Who is dropped before it has begun is dropped all the same."""
     pid = places.pids["ssh"]
@@ -346,6 +462,66 @@ def test_who_holds_most_loses_the_oldest(tmp_path: Path) -> None:
                 assert (await still.run("ping")).exit_status == 0
 
     with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
+
+
+def test_one_principal_leaves_room_for_the_others(tmp_path: Path) -> None:
+    """All sessions of one must not use up what this process can ask the monitor at once."""
+    assert ssh_module.OF_ONE_MAX * CHANNELS_MAX <= ASKS_MAX // 2
+
+    def hurry() -> None:
+        vars(ssh_module)["OF_ONE_MAX"] = 2
+
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        async with AsyncExitStack() as stack:
+            made = [
+                await stack.enter_async_context(client(handing_over(places), alice))
+                for _ in range(3)
+            ]
+            await made[0].end()
+            for still in made[1:]:
+                assert (await still.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice, hurry) as places:
+        asyncio.run(visit(places))
+
+
+def test_sockets_of_other_kinds_leave_nothing_behind(ssh: End, places: Places) -> None:
+    """A stream that was taken over can make them; they take no stranger's slot, and no memory."""
+    assert _banner(ssh)
+    pid = places.pids["ssh"]
+    before = descriptors(pid), kib("VmRSS", pid)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        for _ in range(1500):
+            ssh.push(_packet(Handover("192.0.2.7", LOOPBACK, 903)), [other.fileno()])
+    assert _banner(ssh)
+    wait_for(lambda: descriptors(pid) <= before[0])
+    assert kib("VmRSS", pid) - before[1] < 2048  # 8 MiB, where each has left something
+    journal_has_no_bug(places)
+
+
+def test_a_socket_that_its_stream_lets_wait_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A stream that was taken over keeps a copy, and with it a hand on the socket's flags."""
+    alice = sshclients.key()
+
+    async def visit(places: Places) -> None:
+        stream = places.end("stream1", "ssh")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            stream.push(_packet(Handover(LOOPBACK, LOOPBACK, 903)), [theirs.fileno()])
+            async with client(lambda: ours, alice, tries=1) as slow:
+                theirs.setblocking(True)
+                transport: Any = slow._transport
+                transport.pause_reading()
+                for _ in range(20_000):  # each is answered, and nobody reads that
+                    slow.say(GLOBAL, String("nonesuch") + Boolean(True))
+                await asyncio.sleep(0)
+                async with client(handing_over(places), alice) as other:
+                    assert (await other.run("ping")).exit_status == 0
+
+    with alice_in(tmp_path / "door", alice) as places:
         asyncio.run(visit(places))
 
 

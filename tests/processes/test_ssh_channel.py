@@ -26,7 +26,7 @@ ALICE = sshclients.key()
 FLAT = 4096  # KiB that the process may grow by in a test: what it holds is bounded by less
 PAGE = 99  # SSH_MSG_CHANNEL_SUCCESS
 REFUSED = 100  # SSH_MSG_CHANNEL_FAILURE
-DATA, EXTENDED = 94, 95
+ADJUST, DATA, EXTENDED, CLOSE = 93, 94, 95, 97
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,44 @@ def test_one_variable_is_kept(places: Places) -> None:
             assert resident(places.pids["ssh"]) - before < FLAT
             alice.say(REQUEST, request("env", String("NO_COLOR"), String("1" * 30_000)))
             await alice.hear(PAGE)
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("typed", [b"ping\r", b"\x03", b"triag\t", b"processes --watch\r"])
+def test_a_client_that_closes_while_it_is_answered(places: Places, typed: bytes) -> None:
+    """What is then written is written to nobody, and no bug: the journal of all these has none."""
+
+    async def visit() -> None:
+        async with client(handing_over(places), ALICE) as alice:
+            for _ in range(20):
+                alice.say(OPEN, opening())
+                about = UInt32(int.from_bytes((await alice.hear(OPENED))[4:8], "big"))
+                alice.say(REQUEST, about + pty("xterm", 80, 24)[4:])
+                alice.say(REQUEST, about + request("shell")[4:])
+                await until(alice, b"> ")
+                alice.say(DATA, about + String(typed))
+                alice.say(CLOSE, about)
+                await alice.hear(CLOSE)
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("key", ["\x0c", "\t", "y\x7f"], ids=["clear", "complete", "edit"])
+def test_keys_without_end_keep_nobody_waiting(places: Places, key: str) -> None:
+    """Each has the whole line drawn anew; all at once they took seconds."""
+
+    async def visit() -> None:
+        async with session(places) as typist, client(handing_over(places), ALICE) as other:
+            typist.say(REQUEST, pty("xterm", 80, 24))
+            typist.say(REQUEST, request("shell"))
+            await until(typist, b"> ")
+            typist.say(DATA, UInt32(0) + String("x" * 1000 + "\x01"))
+            typist.say(DATA, UInt32(0) + String(key * (12_000 // len(key))))
+            begun = asyncio.get_running_loop().time()
+            assert (await other.run("ping")).exit_status == 0
+            assert asyncio.get_running_loop().time() - begun < 1.0
+            assert typist.said(ADJUST) == []  # nor is more let in than is kept
 
     asyncio.run(visit())
 

@@ -38,6 +38,8 @@ from tests.sshclients import (
     wire_packet,
 )
 
+from panicdoor.messages import Write
+from panicdoor.orders.sshwire import Reader
 from panicdoor.processes import ssh as ssh_module
 from panicdoor.processes import ssh_connection as connection_module
 from panicdoor.processes.ssh_connection import (
@@ -122,6 +124,18 @@ def raw(places: Places, *said: bytes, end: bool = True) -> bytes:
 def test_no_bytes_of_a_stranger_are_a_bug_of_ours(places: Places, said: tuple[bytes, ...]) -> None:
     raw(places, *said)
     to(places, lambda alice: alice.run("ping", check=True))
+
+
+def test_what_our_own_code_raises_is_a_bug_and_told(tmp_path: Path) -> None:
+    """A ValueError, as asyncssh raises of a client's bytes, but from a module of ours."""
+
+    def broken() -> None:
+        vars(connection_module)["_guessed_wrong"] = lambda _: Reader(b"").byte()
+
+    with alice_in(tmp_path / "door", ALICE, broken) as places:
+        raw(places, BANNER, wire_packet(kexinit()))
+        told = places.end("writer", "monitor").hear(Write, kind="bug")
+        assert "ValueError" in told.fields
 
 
 def test_strict_key_exchange(places: Places) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from panicdoor.commands.registry import Here
 from panicdoor.config import Door
+from panicdoor.processes.ssh_channel import DUMB
 from panicdoor.processes.ssh_console import AHEAD_MAX, MORE, Console
 
 HERE = Here("192.0.2.10", 903)
@@ -277,8 +278,9 @@ def test_a_watch_that_is_refused_is_an_answer_like_others() -> None:
     assert screen.written == "refused\n" + PROMPT
 
 
-def test_a_dumb_terminal_sees_one_round_after_another() -> None:
-    screen = Screen(term="dumb")
+@pytest.mark.parametrize("term", sorted(DUMB))
+def test_a_dumb_terminal_sees_one_round_after_another(term: str) -> None:
+    screen = Screen(term=term)
     made, _ = watching(screen)
     for _ in range(2):
         made.top()

@@ -135,7 +135,7 @@ def test_what_is_pasted_into_a_terminal_beyond_the_bound_is_dropped(places: Plac
     async def act(alice: Client) -> str:
         process: Any = await alice.create_process(term_type="xterm", term_size=(80, 2))
         await process.stdout.readuntil("> ")
-        process.stdin.write("ping\r" * (3 * LINES_MAX))
+        process.stdin.write("slowly 1000\r" + "ping\r" * (3 * LINES_MAX))
         for _ in range(LINES_MAX):
             await process.stdout.readuntil("pong from")
         process.stdin.write("about --json\r")

@@ -257,7 +257,7 @@ def test_it_ends_when_it_is_told_to_and_not_with_ctrl_c(places: Places, worker: 
     for number in (signal.SIGINT, signal.SIGHUP):
         os.kill(pid, number)
     assert alive(worker)
-    assert places.stop("worker1") == 0
+    assert places.stop("worker1") == -signal.SIGTERM
 
 
 def test_what_finds_no_room_is_lost_and_it_goes_on(places: Places, worker: End) -> None:

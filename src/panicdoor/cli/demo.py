@@ -6,6 +6,9 @@ Rules:
 - only the process that made the directory removes it, however it ends.
 """
 
+from panicdoor.processes import libraries  # noqa: F401 - before anybody else imports them
+
+# isort: split
 import argparse
 import os
 import shlex
@@ -109,7 +112,7 @@ def welcome(port: int, notes: Iterable[str], start: str, directory: Path) -> str
     ssh = f"ssh -F {shlex.quote(str(directory / 'ssh_config'))} demo"
     lines = (
         (f"{ssh} triage", "what is wrong?"),
-        (ssh, "the same, in a console"),
+        (ssh, "a console"),
         (f"nc 127.0.0.1 {port}", "wait for the greeting, type: help"),
         (f"telnet 127.0.0.1 {port}", "the same"),
         (f"http://127.0.0.1:{port}/", "in a browser"),
@@ -117,8 +120,10 @@ def welcome(port: int, notes: Iterable[str], start: str, directory: Path) -> str
         (f"{start} ask 127.0.0.1:{port}", "the manual, by datagrams"),
     )
     limits = "".join(f"Here {note}.\n" for note in notes)
-    left = max(len(line) for line, _ in lines if len(line) <= LINE_MAX)
-    what = "\n".join(_row(line, left, about) for line, about in lines)
+    first = max(len(line) for line, _ in lines[:2])
+    left = max(len(line) for line, _ in lines[2:] if len(line) <= LINE_MAX)
+    rows = [_row(line, first if line.startswith(ssh) else left, about) for line, about in lines]
+    what = "\n".join(rows)
     return f"""\
 panicdoor demo: a throwaway emergency door on this machine. In another terminal:
 

@@ -23,7 +23,8 @@ SUBCOMMANDS: Final[tuple[Subcommand, ...]] = (
     (
         "reload DIR",
         "Have the open door of DIR read door.toml and allowed_signers anew. What is wrong is said "
-        "with its file and line, and the door goes on as before. Sessions whose grant is gone end.",
+        "with its file and its key or line, and the door goes on as before. Sessions whose key or "
+        "last grant is gone end.",
     ),
     (
         "who-may COMMAND DIR [--json]",

@@ -37,8 +37,9 @@ from panicdoor.keys import (
     generate_identity,
     parse_public_key,
 )
+from panicdoor.orders.signers import LOGIN, ORDER
 
-NAMESPACES: Final = "order@panicdoor,login@panicdoor"
+NAMESPACES: Final = f"{ORDER},{LOGIN}"
 LISTEN: Final = (Address("127.0.0.1", PORT), Address("::1", PORT))
 
 ANY_HOST: Final = ("0.0.0.0", "::")  # noqa: S104 - shown as HOST: nobody connects to these

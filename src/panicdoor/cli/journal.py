@@ -18,12 +18,11 @@ from panicdoor.errors import ConfigError
 from panicdoor.printable import escape_line
 from panicdoor.records.journal import LINE_MAX, parse
 from panicdoor.records.verification import verify
+from panicdoor.words import seconds
 
 ANCHOR_MAX: Final = 64 << 10  # bytes of a file with a receipt; the largest is far below
 
 _ANCHOR: Final = re.compile(r"(?:^|\n)(?:journal: )?([1-9][0-9]{0,17}) ([0-9a-f]{64})(?=\s|$)")
-_AGO: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 _ABOUT = """\
@@ -214,11 +213,10 @@ def _value(value: object) -> str:
 def _since(text: str) -> str:
     """Return the time, as the journal writes it, that `--since` means."""
     try:
-        if ago := _AGO.fullmatch(text):
-            then = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            return then.strftime(_TIME)
+        if ago := seconds(text):
+            return (datetime.now(UTC) - timedelta(seconds=ago)).strftime(_TIME)
         return datetime.strptime(text, _TIME).replace(tzinfo=UTC).strftime(_TIME)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected 30m, 2h, 7d or a time such as 2026-11-24T03:00:00Z, got {text!r}"
         ) from None

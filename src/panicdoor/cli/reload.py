@@ -19,13 +19,13 @@ from panicdoor.processes.directory import JOURNAL, holders, read_policy
 from panicdoor.records import journal
 from panicdoor.roles import SUPERVISOR
 
-VERDICT_S: Final = 15.0  # seconds: a worker that hangs is given up after ten
+VERDICT_S: Final = 25.0  # seconds: ten until a worker is free, ten until one that hangs is lost
 LOOK_S: Final = 0.05  # seconds between two looks at the journal
 
 _ABOUT = """\
 Have the door that is open on DIR read door.toml and allowed_signers anew. What
 is right takes effect at once and as a whole; where anything is wrong, it is
-said with its file and line, and the door goes on as before.
+said with its file and its key or line, and the door goes on as before.
 """
 
 _MORE = """\

@@ -27,10 +27,14 @@ def typed(grant: Grant) -> bool:
     return grant.sessions and grant.signatures == 1
 
 
+def level(grant: Grant) -> Level:
+    """Return the highest level that a grant is for; public where it is for single commands."""
+    return max((Level(word) for word in grant.may if word in LEVELS), default=Level.PUBLIC)
+
+
 def allows(grant: Grant, command: Command) -> bool:
     """Return whether a grant is for that command."""
-    levels = [Level(word) for word in grant.may if word in LEVELS]
-    return command.name in grant.may or any(command.level <= level for level in levels)
+    return command.name in grant.may or command.level <= level(grant)
 
 
 def need(grants: Iterable[Grant], command: Command) -> Need | None:

@@ -172,11 +172,7 @@ def waiting(seen: Seen) -> Told:
 def room_for_tasks(seen: Seen) -> Told:
     """Can sshd start processes?"""
     load = kernel_pressure.load()
-    limits = [
-        reading.number(reading.value(f"/proc/sys/kernel/{name}"))
-        for name in ("pid_max", "threads-max")
-    ]
-    most = min((limit for limit in limits if limit), default=0)
+    most = tasks.limit()
     if load and most and 100 * load.tasks / most >= TASKS_HIGH:
         return State.WRONG, f"the host has {load.tasks} tasks of {most}: sshd cannot start one"
     full = _full_group(seen.group)

@@ -28,7 +28,7 @@ from panicdoor.commands.table import (
     table,
 )
 from panicdoor.errors import CommandError
-from panicdoor.kernel import accounts, cgroups, pressure, reading, tasks
+from panicdoor.kernel import accounts, cgroups, pressure, tasks
 from panicdoor.printable import escape_line
 
 ROWS_SHOWN: Final = 15  # on a screen
@@ -39,8 +39,6 @@ INTERVAL_S: Final = 0.2  # seconds between two looks at each process
 TASKS_HIGH: Final = 80.0  # percent of what the kernel, or a group, allows
 FORKS_HIGH: Final = 500.0  # new processes per second; a busy build makes some 300
 DEAD_HIGH: Final = 10  # of NAMED_MAX parents; one or two are everywhere, and cost a pid each
-PID_MAX: Final = "/proc/sys/kernel/pid_max"
-THREADS_MAX: Final = "/proc/sys/kernel/threads-max"
 
 _COMM_MAX: Final = 15  # characters of a name that the kernel keeps
 
@@ -121,7 +119,7 @@ def _report(
         tally.states,
         tally.states.total(),
         tally.threads,
-        _limit(),
+        tasks.limit(),
         forks,
         tuple(shown),
         tally.more + tally.wanted - len(shown),
@@ -187,11 +185,6 @@ class _Tally:
         return Process(stat, cpu, same and state == stat.state == "D" and not used)
 
 
-def _limit() -> int:
-    limits = [reading.number(reading.value(path)) for path in (PID_MAX, THREADS_MAX)]
-    return min((limit for limit in limits if limit), default=0)
-
-
 def _groups() -> tuple[cgroups.Limit, ...]:
     hierarchy = cgroups.hierarchy("pids")
     if hierarchy is None:
@@ -220,8 +213,9 @@ def wrong(report: Report) -> Iterator[str]:
             for stat in report.stuck
         )
         rest = report.stuck_count - len(report.stuck)
+        wait = "waits" if report.stuck_count == 1 else "wait"
         yield (
-            f"{report.stuck_count} wait in the kernel and cannot be killed (D): {named}"
+            f"{report.stuck_count} {wait} in the kernel and cannot be killed (D): {named}"
             + (f" and {rest} more" if rest else "")
         )
     if sum(report.uncollected.values()) >= DEAD_HIGH:

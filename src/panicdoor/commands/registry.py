@@ -42,7 +42,7 @@ from panicdoor.printable import escape_line
 SUMMARY_MAX: Final = 50  # characters: beside a usage of 26 it still fits on a screen of 80
 QUOTE_MAX: Final = 40  # characters of a wrong word that an error repeats
 
-ALIKE_MIN: Final = 3  # characters at the beginning that make two words alike
+ALIKE_MIN: Final = 3  # characters at both ends that make two words alike
 WATCH_S: Final = 2.0  # seconds between two answers to `--watch` or `--follow`
 WATCH: Final = "--watch"
 
@@ -375,7 +375,7 @@ def command(
 
 
 def _nearest(word: str) -> str:
-    """Return the command that begins most like `word`, where there is one such."""
+    """Return the command that begins and ends most like `word`, where there is one such."""
     alike = {name: _shared(name, word) for name in COMMANDS}
     most = max(alike.values(), default=0)
     near = [name for name, shared in alike.items() if shared == most]
@@ -383,6 +383,12 @@ def _nearest(word: str) -> str:
 
 
 def _shared(one: str, other: str) -> int:
+    """Return how many characters two words share at the beginning and, if any, at the end."""
+    first = _begins(one, other)
+    return first and first + _begins(one[first:][::-1], other[first:][::-1])
+
+
+def _begins(one: str, other: str) -> int:
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 

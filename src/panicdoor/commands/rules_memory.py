@@ -198,9 +198,10 @@ def stuck(processes: Processes) -> Iterator[Finding]:
         return
     named = ", ".join(f"{one.name} (pid {one.pid})" for one in processes.stuck[:3])
     where = waits_in(processes.stuck[0].pid)
+    hang = "hangs" if processes.stuck_count == 1 else "hang"
     yield Finding(
         WARN,
-        f"{processes.stuck_count} hang in the kernel and cannot be killed (D): {named}"
+        f"{processes.stuck_count} {hang} in the kernel and cannot be killed (D): {named}"
         + (f", in {where}" if where else ""),
         (f"processes {processes.stuck[0].pid}",),
         ("disk_stuck", "kernel remote disk", "kernel disk error", "read_only", "memory_stalled"),

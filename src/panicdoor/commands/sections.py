@@ -171,8 +171,7 @@ def _tasks(seen: Snapshot) -> Report:
     """Known even where there are too many processes to look at each."""
     yield 0
     load = kernel_pressure.load()
-    limits = [reading.number(reading.value(p)) for p in (processes.PID_MAX, processes.THREADS_MAX)]
-    most = min((limit for limit in limits if limit), default=0)
+    most = tasks.limit()
     if load is None or not most:
         raise CommandError("the kernel does not tell")
     before = kernel_pressure.parse_work(seen.then(kernel_pressure.STAT))

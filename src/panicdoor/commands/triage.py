@@ -41,6 +41,7 @@ from panicdoor.commands.table import (
 from panicdoor.kernel import clock as kernel_clock
 from panicdoor.kernel import kmsg
 from panicdoor.kernel.filesystems import FULL_PERCENT
+from panicdoor.kernel.pressure import Resource
 from panicdoor.printable import escape_line
 
 LINES: Final = 23  # of an answer: the 24th is for a prompt
@@ -222,7 +223,7 @@ def vitals(seen: Snapshot) -> list[Vital]:
     limits = _of(seen, "sockets", sockets.Report)
     room = _of(seen, "room", Room)
     slowest = max(
-        (one for one in seen.reports.get("disks") or () if one.await_ms is not None),  # type: ignore[attr-defined]
+        (one for one in _of(seen, "disks", tuple) or () if one.await_ms is not None),
         key=lambda one: one.await_ms,
         default=None,
     )
@@ -258,20 +259,17 @@ def vitals(seen: Snapshot) -> list[Vital]:
         ),
         Vital(
             "fullest",
-            f"{percent(fullest.usage.worst)}" if fullest and fullest.usage else "?",
+            percent(fullest.usage.worst) if fullest and fullest.usage else "?",
             f"<{FULL_PERCENT:.0f} %",
         ),
     ]
 
 
-def _psi(waits: pressure.Report | None, resource: str, kind: str) -> Vital:
-    name = f"psi {resource[:3]}"
-    for (one, which), normal in pressure.NORMAL.items():
-        if (one, which) == (resource, kind):
-            found = waits.resources[one] if waits else None
-            now = getattr(found, which) if found else None
-            return Vital(name, percent(now.last_10) if now else "-", f"<{normal:.0f} %")
-    return Vital(name, "-", "")
+def _psi(waits: pressure.Report | None, resource: Resource, kind: str) -> Vital:
+    found = waits.resources[resource] if waits else None
+    now = getattr(found, kind) if found else None
+    normal = f"<{pressure.NORMAL[resource, kind]:.0f} %"
+    return Vital(f"psi {resource[:3]}", percent(now.last_10) if now else "-", normal)
 
 
 def _swap(has: memory.Report | None) -> Vital:

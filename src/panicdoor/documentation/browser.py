@@ -10,7 +10,7 @@ from panicdoor.commands.registry import Command, Level
 from panicdoor.documentation.facts import Line, Stock
 from panicdoor.documentation.help import LEVELS
 from panicdoor.documentation.layout import cut
-from panicdoor.documentation.screens import NAME_MAX, WAYS_TO_TEXT, title
+from panicdoor.documentation.screens import NAME_MAX, SSH, WAYS_TO_TEXT, title
 from panicdoor.documentation.template import AT, FRESH, NOW
 
 STYLE: Final = """
@@ -83,7 +83,7 @@ def page(stock: Stock, secure: bool) -> str:
         "systemd, fork or the disk have failed.</p>\n"
         f"<p><strong>Not a login.</strong> No accounts, no passwords: never type one here. "
         f"{_wire(secure)}</p>\n{_limit(stock)}{_contents(stock)}</header>\n<main>\n"
-        f"{_identity(stock)}{_elsewhere(stock)}{_commands(stock)}{_ways(stock)}</main>\n"
+        f"{_with_a_key(stock)}{_identity(stock)}{_elsewhere(stock)}{_commands(stock)}{_ways(stock)}</main>\n"
         f"<footer>Page made {NOW}, by the door's own clock, for {AT}.</footer>\n",
     )
 
@@ -114,7 +114,8 @@ def _limit(stock: Stock) -> str:
 
 
 def _contents(stock: Stock) -> str:
-    entries = [("#who", "Whose door this is")]
+    entries = [("#ssh", "With your ssh key")] if "ssh" in stock.ways else []
+    entries += [("#who", "Whose door this is")]
     entries += [("#elsewhere", "If this is not enough")] if stock.facts.elsewhere else []
     entries += [("#may", "What you may type"), ("#ways", "Clients")]
     links = " ".join(f'<a href="{to}">{text}</a>' for to, text in entries)
@@ -124,6 +125,23 @@ def _contents(stock: Stock) -> str:
 def _list(pairs: list[tuple[str, str]]) -> str:
     rows = "".join(f"<dt>{escape(key)}</dt><dd>{value}</dd>\n" for key, value in pairs)
     return f"<dl>\n{rows}</dl>\n"
+
+
+def _with_a_key(stock: Stock) -> str:
+    lines = stock.keep(
+        [
+            Line(f"{SSH} triage", ("ssh",), ("triage",)),
+            Line(f"{SSH} login", ("ssh",), ("login",)),
+            Line(SSH, ("ssh",)),
+        ]
+    )
+    if not lines:
+        return ""
+    return (
+        '<section id="ssh"><h2>With your ssh key</h2>\n<p class="soft">What is wrong, on one '
+        "screen; why nobody can log in; a console. None of it needs sshd.</p>\n"
+        f"<pre>{escape(chr(10).join(lines))}</pre></section>\n"
+    )
 
 
 def _identity(stock: Stock) -> str:
@@ -196,7 +214,7 @@ def _ways(stock: Stock) -> str:
     )
     return (
         '<section id="ways"><h2>Clients</h2>\n'
-        '<p class="soft">All of them reach this same text.</p>\n'
+        '<p class="soft">All of them reach this same text, without a key.</p>\n'
         f"{lines}{''.join(programs)}</section>\n"
     )
 

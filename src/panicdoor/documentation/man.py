@@ -9,6 +9,14 @@ from panicdoor.documentation.help import LEVELS
 
 Subcommand = tuple[str, str]  # how it is typed after `panicdoor`, and what it does
 
+FILES: Final = (
+    ("door.toml", "Where the door listens, and who may do what; each key is explained in it."),
+    ("allowed_signers", "Whose ssh keys it knows, and by which name: see ssh-keygen(1)."),
+    ("identity, tls.pem", "The keys of this door alone, never copied to another."),
+    ("identity.pub", "The key by which ssh and people know the door."),
+    ("journal", "What people with a key did, and what befell the door: journal show DIR."),
+    ("places", "Which processes a door left behind, for the next serve."),
+)
 EXIT_CODES: Final = (
     ("0", "done"),
     ("1", "the door refused, or failed"),
@@ -34,7 +42,8 @@ def man(subcommands: Sequence[Subcommand], commands: Mapping[str, Command]) -> s
         "panicdoor listens on tcp and udp port 903, held in memory, so that there is still "
         "somebody to talk to when ssh, PAM, LDAP, DNS, systemd, fork(2) or the disk have failed. "
         "To telnet, nc, a browser, curl, openssl s_client or a datagram it says what it is, whose "
-        "it is, and what may be done. It is not a login: it takes no password."
+        "it is, and what may be done. To ssh with a key that it knows it shows what is "
+        "wrong with the host: ssh -p 903 YOU@HOST triage. It has no accounts and takes no password."
     )
     lines += [".SH SUBCOMMANDS"]
     for usage, about in subcommands:
@@ -47,10 +56,20 @@ def man(subcommands: Sequence[Subcommand], commands: Mapping[str, Command]) -> s
             lines += [f".SS {level.value.capitalize()}: {_roff(LEVELS[level])}"]
             for entry in found:
                 lines += _command(entry)
+    lines += [".SH FILES", *_prose("In DIR, which is usually /etc/panicdoor:")]
+    for name, about in FILES:
+        lines += [".TP", f".B {_roff(name)}", *_prose(about)]
     lines += [".SH EXIT STATUS"]
     for code, meaning in EXIT_CODES:
         lines += [".TP", f".B {code}", *_prose(meaning)]
-    lines += [".SH SEE ALSO", ".BR ssh\\-keygen (1),", ".BR nc (1),", ".BR telnet (1)", ""]
+    lines += [
+        ".SH SEE ALSO",
+        ".BR ssh (1),",
+        ".BR ssh\\-keygen (1),",
+        ".BR nc (1),",
+        ".BR telnet (1)",
+        "",
+    ]
     return "\n".join(lines)
 
 

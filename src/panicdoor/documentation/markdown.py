@@ -21,8 +21,9 @@ def markdown(commands: Mapping[str, Command]) -> str:
         "",
         "# Commands",
         "",
-        "Type a command on a line (telnet, nc, openssl s_client), or send it in a datagram behind",
-        "the byte 0x01. Words are bare or in 'single quotes'; words in brackets may be left out.",
+        "Type a command on a line (telnet, nc, openssl s_client; with your key: ssh), or send",
+        "it in a datagram behind the byte 0x01. Words are bare or in 'single quotes'; words in",
+        "brackets may be left out.",
         "`help` lists what a door has, `help NAME` explains one.",
         "",
     ]

@@ -14,8 +14,8 @@ whose command goes on from where it stopped, and says nothing where nothing is n
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Final
 
+from panicdoor import words as grammar
 from panicdoor.commands.registry import WATCH, WATCH_S, Context, Level, Where, call, find
 from panicdoor.errors import CommandError
 from panicdoor.judge.policy import Policy, Speaker
@@ -65,8 +65,6 @@ class Pause:
 Step = Part | Errand | Resume | Record | Pause
 Steps = Generator[Step, Outcome | None, None]
 
-RECORDED_MAX: Final = 512  # characters of a typed line that are recorded
-
 
 def dispatch(
     ask: Ask,
@@ -86,26 +84,38 @@ def dispatch(
         options = command.bind(ask.words[1:]).options
         if "watch" in options and "follow" in options:
             raise CommandError("it is either --watch or --follow")
+        # What nobody can type is nothing that somebody typed. Strangers' words are not recorded.
+        typed = grammar.join(ask.words) if speaker is not None else ""
     except CommandError as error:
         yield Part(f"{error}\n", end=True, code=2)
         return
-    refused = policy().refused(command, speaker)
+    entry: dict[str, str] = {}
     if speaker is not None and command.level is not Level.PUBLIC:
-        line = " ".join(ask.words)[:RECORDED_MAX]
-        entry = {"by": speaker.principal, "from": speaker.address, "do": line}
-        yield Record("refused", entry | {"why": refused}) if refused else Record("typed", entry)
-    if refused:
-        yield Part(f"refused: {refused}\n", end=True, code=1)
-    elif command.where in (Where.OBSERVER, Where.WORKER):
+        entry = {"by": speaker.principal, "from": speaker.address, "do": typed}
+    if why := policy().refused(command, speaker):
+        yield from _refusal(why, entry)
+        return
+    if entry:
+        yield Record("typed", entry)
+    if command.where in (Where.OBSERVER, Where.WORKER):
         words = tuple(word for word in ask.words if word != WATCH)
         errand = Errand(command.where, words)
         if "watch" in options or "follow" in options:
             top = "watch" in options
-            yield from _again(errand, top, lambda: policy().refused(command, speaker))
+            refused = yield from _again(errand, top, lambda: policy().refused(command, speaker))
+            if refused:
+                yield from _refusal(refused, entry)
         else:
             yield from _elsewhere(errand)
     else:
         yield from parts_of(call(context, ask.words))
+
+
+def _refusal(why: str, entry: dict[str, str]) -> Steps:
+    """Say why not; where there is an `entry`, which is of somebody who is known, record it."""
+    if entry:
+        yield Record("refused", entry | {"why": why})
+    yield Part(f"refused: {why}\n", end=True, code=1)
 
 
 def _elsewhere(errand: Errand) -> Steps:
@@ -117,14 +127,16 @@ def _elsewhere(errand: Errand) -> Steps:
         outcome = yield Resume()
 
 
-def _again(errand: Errand, top: bool, refused: Callable[[], str]) -> Steps:
-    """Have an errand run round after round, until one fails or is refused."""
+def _again(
+    errand: Errand, top: bool, refused: Callable[[], str]
+) -> Generator[Step, Outcome | None, str]:
+    """Have an errand run round after round; return why one is refused, "" where one has failed."""
     while (ended := (yield from _round(errand, top))) is not None:
         yield Pause(WATCH_S)
         if why := refused():
-            yield Part(f"refused: {why}\n", end=True, code=1)
-            return
+            return why
         errand = replace(errand, cursor=ended.cursor)
+    return ""
 
 
 def _round(errand: Errand, top: bool) -> Generator[Step, Outcome | None, Outcome | None]:

@@ -1,8 +1,7 @@
 """What somebody who is known may do: the grants of `door.toml`. What no grant allows is refused.
 
-A grant for a level allows every command of that level and of those below it; a grant for a
-command allows that one. A grant that wants more than one signature, or no sessions, allows
-nothing to somebody who types: that takes a signed order.
+What a grant is for says `commands.authority`. One that wants more than one signature, or no
+sessions, allows nothing to somebody who types: that takes a signed order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from panicdoor.commands.authority import allows, level, typed
 from panicdoor.commands.registry import Command, Level
-from panicdoor.config import LEVELS, Grant
+from panicdoor.config import Grant
 
 Network = IPv4Network | IPv6Network
 
@@ -30,21 +30,10 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A grant, prepared."""
+    """A grant, and its networks as numbers."""
 
-    to: frozenset[str]
-    commands: frozenset[str]
-    level: Level
-    signatures: int
+    grant: Grant
     networks: tuple[Network, ...]
-    sessions: bool
-
-    @property
-    def typed(self) -> bool:
-        return self.sessions and self.signatures == 1
-
-    def allows(self, command: Command) -> bool:
-        return command.name in self.commands or command.level <= self.level
 
     def covers(self, address: str) -> bool:
         if not self.networks:
@@ -62,15 +51,17 @@ class Policy:
     """All grants of a door."""
 
     def __init__(self, grants: Sequence[Grant]) -> None:
-        self._rules: Final = tuple(_rule(grant) for grant in grants)
+        self._rules: Final = tuple(
+            _Rule(grant, tuple(map(ip_network, grant.networks))) for grant in grants
+        )
 
     def names(self, principal: str) -> bool:
         """Return whether any grant is for that principal."""
-        return any(principal in rule.to for rule in self._rules)
+        return any(principal in rule.grant.to for rule in self._rules)
 
     def level(self, speaker: Speaker) -> Level:
         """Return the highest level that `speaker` may type commands of."""
-        found = [rule.level for rule in self._of(speaker) if rule.typed]
+        found = [level(rule.grant) for rule in self._of(speaker) if typed(rule.grant)]
         return min(speaker.cap, max(found, default=Level.PUBLIC))
 
     def refused(self, command: Command, speaker: Speaker | None) -> str:
@@ -78,36 +69,23 @@ class Policy:
         if command.level is Level.PUBLIC:
             return ""
         if speaker is None:
-            return f"{command.name} is not for everybody"
+            return f"{command.name} is not for everybody; with your ssh key: see doc"
         if command.level > speaker.cap:
             return f"{command.name} needs more than {speaker.cap.value}, all that this login gives"
-        rules = [rule for rule in self._of(speaker, near=False) if rule.allows(command)]
+        rules = [rule for rule in self._of(speaker, near=False) if allows(rule.grant, command)]
         if not rules:
             return f"no grant lets {speaker.principal} run {command.name}"
         near = [rule for rule in rules if rule.covers(speaker.address)]
         if not near:
             return f"no grant lets {speaker.principal} run {command.name} from {speaker.address}"
-        if any(rule.typed for rule in near):
+        if any(typed(rule.grant) for rule in near):
             return ""
-        ordered = [rule for rule in near if rule.signatures == 1]
-        if ordered:
+        count = min(rule.grant.signatures for rule in near)
+        if count == 1:
             return f"{command.name} is taken as a signed order only"
-        count = min(rule.signatures for rule in near)
         return f"{command.name} needs {count} signatures: it is taken as an order only"
 
     def _of(self, speaker: Speaker, near: bool = True) -> Iterator[_Rule]:
         for rule in self._rules:
-            if speaker.principal in rule.to and (not near or rule.covers(speaker.address)):
+            if speaker.principal in rule.grant.to and (not near or rule.covers(speaker.address)):
                 yield rule
-
-
-def _rule(grant: Grant) -> _Rule:
-    levels = [Level(word) for word in grant.may if word in LEVELS]
-    return _Rule(
-        frozenset(grant.to),
-        frozenset(word for word in grant.may if word not in LEVELS),
-        max(levels, default=Level.PUBLIC),
-        grant.signatures,
-        tuple(ip_network(text) for text in grant.networks),
-        grant.sessions,
-    )

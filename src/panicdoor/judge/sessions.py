@@ -53,8 +53,8 @@ HOSTBOUND: Final = "publickey-hostbound-v00@openssh.com"
 USERAUTH_REQUEST: Final = 50
 
 NOT_BOUND: Final = (
-    "Observe only: this client's login does not say which host it is for, so it may have been\n"
-    "passed on from another. For more, use OpenSSH 8.9 or later, whose logins say it.\n"
+    "Observe only: this client's login does not name the host that it is for. For\n"
+    "more, use OpenSSH 8.9 or later, whose logins name it.\n"
 )
 
 

@@ -5,9 +5,7 @@ A name service may be what is broken. So may be the disk: `names` takes the file
 read last. `remember` reads it in any case, and may wait: it is for the start of a process.
 """
 
-import ctypes
 import os
-import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
@@ -21,9 +19,6 @@ NAMES_MAX: Final = 10_000  # names of a file; they stay in memory
 NAME_MAX: Final = 32  # characters: useradd(8) makes none that are longer
 
 _FIELDS: Final = 3  # name, password, number
-_SYS_OPENAT2: Final = 437  # the same on every architecture
-_RESOLVE_CACHED: Final = 0x20  # linux/openat2.h, Linux 5.12
-_OPEN_HOW: Final = struct.Struct("=QQQ")  # flags, mode, resolve
 _NUMBER_MAX: Final = (1 << 32) - 1
 
 Kind = Literal["user", "group"]
@@ -69,16 +64,8 @@ def user(number: int) -> str:
 
 def _cached(path: str) -> bytes | None:
     """Return a file that lies in memory as a whole, or None."""
-    how = _OPEN_HOW.pack(os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
     try:
-        fd = libc.syscall(
-            "openat2",
-            _SYS_OPENAT2,
-            ctypes.c_int(-100),
-            ctypes.c_char_p(os.fsencode(path)),
-            ctypes.c_char_p(how),
-            ctypes.c_size_t(_OPEN_HOW.size),
-        )
+        fd = libc.openat2(path, os.O_RDONLY | os.O_NONBLOCK, libc.RESOLVE_CACHED)
     except OSError:
         return None
     try:

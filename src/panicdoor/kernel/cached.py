@@ -6,10 +6,8 @@ NotInMemoryError: nobody knows, until the disk is asked, with `Files(..., wait=T
 that are in memory themselves are simply asked, and those over a network never (kernel.mounts).
 """
 
-import ctypes
 import errno
 import os
-import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,10 +19,6 @@ PIECE: Final = 64 << 10  # bytes read at a time
 # File systems that are in memory as a whole: whoever asks them waits for nobody.
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs", "proc", "sysfs"})
 
-_SYS_OPENAT2: Final = 437  # the same on every architecture
-_RESOLVE_CACHED: Final = 0x20  # linux/openat2.h
-_OPEN_HOW: Final = struct.Struct("=QQQ")  # flags, mode, resolve
-_AT_FDCWD: Final = -100
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _UNKNOWN: Final = (errno.EAGAIN, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG)
 
@@ -90,18 +84,8 @@ class Files:
         return self._wait or kind in IN_MEMORY
 
     def _open(self, path: str, flags: int) -> int | None:
-        how = _OPEN_HOW.pack(
-            flags | os.O_CLOEXEC, 0, 0 if self._may_wait(path) else _RESOLVE_CACHED
-        )
         try:
-            return libc.syscall(
-                "openat2",
-                _SYS_OPENAT2,
-                ctypes.c_int(_AT_FDCWD),
-                ctypes.c_char_p(os.fsencode(path)),
-                ctypes.c_char_p(how),
-                ctypes.c_size_t(_OPEN_HOW.size),
-            )
+            return libc.openat2(path, flags, 0 if self._may_wait(path) else libc.RESOLVE_CACHED)
         except OSError as error:
             if error.errno in _ABSENT:
                 return None

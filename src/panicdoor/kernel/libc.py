@@ -5,12 +5,14 @@ The library is opened once, at import: nothing is looked up later.
 
 import ctypes
 import os
+import struct
 from typing import Final
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
-MADV_POPULATE_READ: Final = 22  # madvise(2), Linux 5.14
+MADV_DONTNEED: Final = 4  # madvise(2)
+MADV_POPULATE_READ: Final = 22  # the same, Linux 5.14
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 FALLOC_FL_KEEP_SIZE: Final = 1  # fallocate(2)
 PROT_WRITE, MAP_SHARED = 2, 1  # mmap(2)
@@ -18,6 +20,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 SYS_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture
 SYS_LANDLOCK_RESTRICT_SELF: Final = 446
+_SYS_OPENAT2: Final = 437
+RESOLVE_CACHED: Final = 0x20  # linux/openat2.h, Linux 5.12
+_AT_FDCWD: Final = -100
+_OPEN_HOW: Final = struct.Struct("=QQQ")  # flags, mode, resolve
 
 _LIBC.syscall.restype = ctypes.c_long
 # What every process calls at its birth is looked up once.
@@ -47,6 +53,19 @@ def syscall(name: str, number: int, *arguments: object) -> int:
     return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), name)
 
 
+def openat2(path: str, flags: int, resolve: int) -> int:
+    """Open a file, with a rule for how its name is found: openat2(2); 0 is none."""
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
+    return syscall(
+        "openat2",
+        _SYS_OPENAT2,
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(_OPEN_HOW.size),
+    )
+
+
 def mlockall(flags: int) -> bool:
     """Lock this process's memory: mlockall(2); False where it may not be."""
     return bool(_mlockall(flags) == 0)
@@ -55,6 +74,14 @@ def mlockall(flags: int) -> bool:
 def populate(start: int, length: int) -> bool:
     """Read a range of addresses in, as if each page were read: madvise(2); False where it fails."""
     return bool(_madvise(start, length, MADV_POPULATE_READ) == 0)
+
+
+def discard(start: int, length: int) -> bool:
+    """Let go of pages of a file until somebody reads them again: madvise(2); False where it fails.
+
+    What was written to them is lost.
+    """
+    return bool(_madvise(start, length, MADV_DONTNEED) == 0)
 
 
 def set_signal(number: int, action: int) -> None:

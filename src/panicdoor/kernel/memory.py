@@ -9,22 +9,35 @@ import contextlib
 import resource
 import sys
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from panicdoor.kernel import libc
+from panicdoor.kernel import elf, libc
 
 STACK_MAX: Final = 8 << 20  # bytes: the usual RLIMIT_STACK; no deeper stack is prepared
 CAP_IPC_LOCK: Final = 14  # capabilities(7)
 STACK_GUARD: Final = 64 << 10  # bytes left below: the limit itself must not be touched
 
+# Sections of libraries that are read when they are loaded, or when C++ or Rust code raises. That
+# happens to nobody here who could go on then.
+UNREAD: Final = (b".rela.dyn", b".eh_frame", b".eh_frame_hdr", b".gcc_except_table")
+UNREAD_MIN: Final = 64 << 10  # bytes: less is read in with its neighbours anyway
+
 _BLOCK_STEP: Final = 16  # bytes: Python's own allocator has blocks of multiples of it
 _BLOCK_MAX: Final = 512  # bytes; what is larger comes from malloc(3)
 _ROW: Final = 8  # blocks in a row: a place where new ones lie together, and no gap
 _GAPS_MAX: Final = 1 << 16  # of one size
+_PAGE: Final = resource.getpagesize()
 _BYTES_HEAD: Final = sys.getsizeof(b"")
 _plugs: Final[list[list[bytes]]] = []
 
-Ranges = tuple[tuple[int, int], ...]
+_Range = tuple[int, int]
+
+
+class Ranges(NamedTuple):
+    """Addresses that are to be in memory, and those of files that need not."""
+
+    needed: tuple[_Range, ...] = ()
+    unread: tuple[_Range, ...] = ()
 
 
 class Locked(Enum):
@@ -64,37 +77,71 @@ def plug_gaps() -> None:
 
 
 def survey() -> Ranges:
-    """Give the stack its full size, and return what is mapped and readable: once, before any fork.
+    """Give the stack its full size, and return what is mapped and needed: once, before any fork.
 
     Children have the same mappings, and looking them up again would cost each of them memory, as
-    would a long list: neighbours are one range.
+    would a long list: neighbours are one range. What is UNREAD of libraries is needed by nobody.
     A locked stack may not grow past the limit, so it is grown while nothing is locked.
     """
     mappings = _mappings()
     soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
     size = STACK_MAX if soft == resource.RLIM_INFINITY else min(soft, STACK_MAX)
-    for start, end, _, name in mappings:
-        if name == "[stack]" and end - size + STACK_GUARD < start:
+    needed: list[_Range] = []
+    unread: list[_Range] = []
+    for mapping in mappings:
+        start, end = mapping.start, mapping.end
+        if mapping.name == "[stack]" and end - size + STACK_GUARD < start:
             libc.touch(end - size + STACK_GUARD)
-    ranges: list[tuple[int, int]] = []
-    for start, end, readable, _ in mappings:
-        if readable and ranges and ranges[-1][1] == start:
-            ranges[-1] = ranges[-1][0], end
-        elif readable:
-            ranges.append((start, end))
-    return tuple(ranges)
+        for low, high in _unread(mapping):
+            unread.append((low, high))
+            _join(needed, start, low)
+            start = high
+        if mapping.readable:
+            _join(needed, start, end)
+    return Ranges(tuple(needed), tuple(unread))
+
+
+def _join(ranges: list[_Range], start: int, end: int) -> None:
+    """Add a range, to its neighbour where it has one."""
+    if ranges and ranges[-1][1] == start:
+        ranges[-1] = ranges[-1][0], end
+    elif start < end:
+        ranges.append((start, end))
+
+
+def _unread(mapping: "Mapping") -> list[_Range]:
+    """Return the whole pages of a mapping that nobody needs."""
+    if not mapping.constant or not mapping.name.startswith("/"):
+        return []
+    try:
+        with open(mapping.name, "rb") as file:
+            sections = elf.constant_sections(file)
+    except OSError:  # replaced by an upgrade, or a device
+        return []
+    found = []
+    for offset, size in sorted(sections[name] for name in UNREAD if name in sections):
+        # The first and the last page have neighbours in them.
+        low = -(-max(offset, mapping.offset) // _PAGE) * _PAGE
+        high = min(offset + size, mapping.offset + mapping.end - mapping.start) // _PAGE * _PAGE
+        if high - low >= UNREAD_MIN:
+            found.append(
+                (mapping.start + low - mapping.offset, mapping.start + high - mapping.offset)
+            )
+    return found
 
 
 def lock(ranges: Ranges, forever: bool) -> Locked:
     """Lock this process's memory as far as its limits allow, and say how far that was.
 
-    `ranges` are read in first; pages that are shared stay shared. With MCL_FUTURE under a finite
-    RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too only
-    `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
+    What is `needed` is read in first; pages that are shared stay shared. With MCL_FUTURE under a
+    finite RLIMIT_MEMLOCK a process dies at its next megabyte, so what comes later is locked too
+    only `forever`: where there is no limit, or this process keeps CAP_IPC_LOCK. Never raises.
     """
-    for start, end in ranges:
+    for start, end in ranges.needed:
         # A device, a hole, an older kernel: what is not read in now is read when it is needed.
         libc.populate(start, end - start)
+    for start, end in ranges.unread:
+        libc.discard(start, end - start)  # what came with its neighbours
     now = libc.MCL_CURRENT | libc.MCL_ONFAULT
     if forever and libc.mlockall(now | libc.MCL_FUTURE):
         return Locked.ALL
@@ -118,12 +165,28 @@ def raise_limit() -> bool:
     return False
 
 
-def _mappings() -> list[tuple[int, int, bool, str]]:
-    """Return this process's mappings as (start, end, readable, name): proc_pid_maps(5)."""
-    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
-        rows = [line.split(maxsplit=5) for line in maps]
-    return [
-        (int(low, 16), int(high, 16), row[1].startswith("r"), row[-1].strip())
-        for row in rows
-        for low, high in [row[0].split("-")]
-    ]
+class Mapping(NamedTuple):
+    """A line of /proc/self/maps; `constant` where nobody may write to it or run it."""
+
+    start: int
+    end: int
+    readable: bool
+    constant: bool
+    offset: int
+    name: str
+
+
+def _mappings() -> list[Mapping]:
+    """Return this process's mappings: proc_pid_maps(5)."""
+    found = []
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            span, rights, offset, _, _, *name = line.rstrip("\n").split(maxsplit=5)
+            low, _, high = span.partition("-")
+            found.append(
+                Mapping(
+                    int(low, 16), int(high, 16), rights.startswith("r"), rights == "r--p",
+                    int(offset, 16), "".join(name),
+                )
+            )  # fmt: skip
+    return found

@@ -35,19 +35,23 @@ Parse = Callable[[str], Iterator[Change]]
 
 _DPKG: Final = re.compile(
     r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (install|upgrade|remove|purge) "
-    r"(\S{1,200}) (\S{1,200}) (\S{1,200})$"
+    r"(\S{1,200}) (\S{1,200}) (\S{1,200})$",
+    re.MULTILINE,
 )
 _APT: Final = re.compile(r"^(Start-Date|Commandline|Requested-By): +(.{1,1000})$")
 _DNF: Final = re.compile(
     r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-]\d{4}) \S+ "
-    r"(Install|Installed|Upgrade|Upgraded|Downgrade|Erase|Erased|Reinstall|Removed): (\S{1,200})$"
+    r"(Install|Installed|Upgrade|Upgraded|Downgrade|Erase|Erased|Reinstall|Removed): (\S{1,200})$",
+    re.MULTILINE,
 )
 _PACMAN: Final = re.compile(
     r"^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-]\d{4})\] \[ALPM\] "
-    r"(installed|upgraded|downgraded|removed) (\S{1,200}) \((.{1,200})\)$"
+    r"(installed|upgraded|downgraded|removed) (\S{1,200}) \((.{1,200})\)$",
+    re.MULTILINE,
 )
 _ZYPP: Final = re.compile(
-    r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\|(install|remove) *\|([^|]{1,200})\|([^|]{1,200})\|"
+    r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\|(install|remove) *\|([^|\n]{1,200})\|([^|\n]{1,200})\|",
+    re.MULTILINE,
 )
 _KINDS: Final = {
     "purge": "remove", "erase": "remove", "erased": "remove", "removed": "remove",
@@ -87,10 +91,9 @@ def _local(text: str) -> float | None:
 
 def parse_dpkg(text: str) -> Iterator[Change]:
     """Yield the changes of a dpkg.log: dpkg(1)."""
-    for line in text.split("\n"):
-        match = _DPKG.match(line)
-        at = _local(match[1]) if match else None
-        if match and at is not None:
+    for match in _DPKG.finditer(text):
+        at = _local(match[1])
+        if at is not None:
             versions = [v for v in (match[4], match[5]) if v != "<none>"]
             yield _change(at, match[2], match[3].partition(":")[0], " -> ".join(versions))
 
@@ -109,28 +112,25 @@ def parse_apt(text: str) -> Iterator[Change]:
 
 def parse_dnf(text: str) -> Iterator[Change]:
     """Yield the changes of a dnf.rpm.log."""
-    for line in text.split("\n"):
-        match = _DNF.match(line)
-        at = _zoned(match[1], match[2]) if match else None
-        if match and at is not None:
+    for match in _DNF.finditer(text):
+        at = _zoned(match[1], match[2])
+        if at is not None:
             yield _change(at, match[3], match[4], "")
 
 
 def parse_pacman(text: str) -> Iterator[Change]:
     """Yield the changes of a pacman.log."""
-    for line in text.split("\n"):
-        match = _PACMAN.match(line)
-        at = _zoned(match[1], match[2]) if match else None
-        if match and at is not None:
+    for match in _PACMAN.finditer(text):
+        at = _zoned(match[1], match[2])
+        if at is not None:
             yield _change(at, match[3], match[4], match[5])
 
 
 def parse_zypp(text: str) -> Iterator[Change]:
     """Yield the changes of zypper's history."""
-    for line in text.split("\n"):
-        match = _ZYPP.match(line)
-        at = _local(match[1]) if match else None
-        if match and at is not None:
+    for match in _ZYPP.finditer(text):
+        at = _local(match[1])
+        if at is not None:
             yield _change(at, match[2], match[3], match[4])
 
 

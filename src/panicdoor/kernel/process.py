@@ -5,6 +5,8 @@ import select
 import signal
 from typing import Final
 
+from panicdoor.kernel import tasks
+
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 OOM_SCORE: Final = "/proc/self/oom_score_adj"
 OOM_NEVER: Final = "-1000"
@@ -17,15 +19,9 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 when there is no such process.
-
-    Field 22 of proc_pid_stat(5); the name before it may hold blanks and parentheses.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+    """Return when a process started, in clock ticks since boot; 0 when there is no such process."""
+    found = tasks.stat(pid)
+    return found.started if found else 0
 
 
 def name(pid: int) -> str:

@@ -138,6 +138,15 @@ def pids(root: str = PROC) -> tuple[list[int], int]:
     return found, more
 
 
+def limit(root: str = PROC) -> int:
+    """Return how many tasks the host may have, threads counted; 0 where the kernel does not tell.
+
+    kernel.pid_max or kernel.threads-max, whichever is less: proc_sys_kernel(5).
+    """
+    found = (reading.value(f"{root}/sys/kernel/{name}") for name in ("pid_max", "threads-max"))
+    return min(filter(None, map(reading.number, found)), default=0)
+
+
 def stat(pid: int, root: str = PROC) -> Stat | None:
     """Return a process's stat; None where it is gone, or not to be read."""
     try:

@@ -3,6 +3,7 @@
 Whoever reads here may wait for a disk: no frontend, no monitor, and no supervisor once it serves.
 """
 
+import errno
 import os
 import re
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from panicdoor.commands.registry import COMMANDS
-from panicdoor.config import check_commands, check_principals, parse
+from panicdoor.config import FILE_MAX, check_commands, check_principals, parse
 from panicdoor.errors import ConfigError
 from panicdoor.kernel import process
 from panicdoor.messages import Holder
@@ -19,6 +20,7 @@ from panicdoor.processes.policy_memory import Document
 
 SECRETS: Final = {"identity": "identity", "tls": "tls.pem"}  # role's word: file in the directory
 POLICY: Final = "door.toml"  # who may do what, and where the door is
+POLICY_MAX: Final = 4 * FILE_MAX + 1  # bytes of FILE_MAX characters in UTF-8, and one too many
 SIGNERS: Final = "allowed_signers"  # who there is
 JOURNAL: Final = "journal"
 PLACES: Final = "places"  # who holds which place, and who is the supervisor
@@ -37,7 +39,7 @@ def read_policy(directory: Path) -> Document:
     people = signers.parse(listed, str(directory / SIGNERS))
     file = directory / POLICY
     try:
-        text = file.read_text(encoding="utf-8")
+        text = _read(file, POLICY_MAX).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "expected UTF-8"
         raise ConfigError(f"{file}: {reason}") from error
@@ -87,9 +89,23 @@ def holders(directory: Path) -> list[Holder]:
 def _signers(file: Path) -> bytes:
     """Return the list of who there is; a door without it knows nobody."""
     try:
-        with file.open("rb") as listed:
-            return listed.read(signers.FILE_MAX + 1)
+        return _read(file, signers.FILE_MAX + 1)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
+
+
+def _read(file: Path, most: int) -> bytes:
+    """Return a file, or its first `most` bytes. Raises OSError, also where it is no regular file.
+
+    A pipe would never end, or keep a worker waiting until it is replaced.
+    """
+    with open(file, "rb", opener=_open_at_once) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        return opened.read(most)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

@@ -3,12 +3,12 @@
 A place that misses a deadline is replaced, and its client told at once; one whose client has gone
 is told to stop, and is free again only when it has said its last part; one whose client does not
 read on gives way to whoever waits for it. Waiting errands are handed out to free places one of each
-frontend in turn, so that one choked frontend delays nobody else.
+person at each frontend in turn: neither a choked frontend nor a busy operator delays anybody else.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,9 +18,10 @@ from panicdoor.processes.desk import SILENT
 from panicdoor.roles import ROLE_OF, SUPERVISOR
 
 ERRAND_S: Final = 10.0  # seconds an errand may take for one part before its process is replaced
-ERRANDS_WAITING_MAX: Final = 32  # errands of one frontend that wait for a free process
+ERRANDS_WAITING_MAX: Final = 32  # errands of one person that wait for a free process
 WAIT_S: Final = 10.0  # seconds an errand may wait so; with the sweep, less than a desk's WORK_S
 HOLD_S: Final = 2.0  # seconds a client may keep a place that others wait for without reading on
+HOLD_IN_ALL_S: Final = 5.0  # the same, of all parts of one answer together: half of WAIT_S
 
 BUSY: Final = "every worker is busy; try again\n"
 UNREAD: Final = "this was not read on, and others waited for its place: ask again\n"
@@ -29,11 +30,12 @@ DIED: Final = "the process that ran this ended\n"
 RUNNERS: Final = {place: Where(r.name) for place, r in ROLE_OF.items() if r.entry == "worker"}
 
 Tell = Callable[[str, Message], bool]
+Crowd = tuple[str, str]  # a frontend, and whose errands: a principal, or "" for all strangers
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """An errand, and who waits for it.
+    """An errand, and who waits for it: `who` is a principal, or "" for a stranger.
 
     `begun` is called when it has to wait, and when it starts; `heard` with each part it prints:
     the text, whether it is the last, and the exit code. `cursor` is where its command goes on; when
@@ -46,6 +48,7 @@ class Job:
     begun: Callable[[], None]
     heard: Callable[[str, bool, int], None]
     cursor: str = ""
+    who: str = ""
     until: float = 0.0
     runner: str = ""
     over: bool = False
@@ -56,8 +59,8 @@ class Runner:
     """An observer's or worker's seat: what it works at, and when its next part is due.
 
     `lost` until its holder, or after a missed deadline the next one, has said Hello; `due` 0 while
-    it waits for the client, since `idle`. `epoch` is the holder's, 0 where it was there before this
-    monitor.
+    it waits for the client, since `idle`; `waited` is how many seconds it did so before. `epoch` is
+    the holder's, 0 where it was there before this monitor.
     """
 
     epoch: int = 0
@@ -65,22 +68,24 @@ class Runner:
     number: int = 0
     due: float = 0.0
     idle: float = 0.0
+    waited: float = 0.0
     lost: bool = False
 
 
 class Errands:
     """All errands that wait or run; `absent` where every runner has yet to say Hello."""
 
-    def __init__(self, tell: Tell, epoch: int, frontends: Iterable[str], absent: bool) -> None:
+    def __init__(self, tell: Tell, epoch: int, absent: bool) -> None:
         self._tell = tell
         self._epoch = epoch
         self._runners = {name: Runner(lost=absent) for name in RUNNERS}
-        self._waiting: dict[str, deque[Job]] = {name: deque() for name in frontends}
+        # Whose turn is next comes first; who waits for nothing is not in it.
+        self._waiting: dict[Crowd, deque[Job]] = {}
         self._numbers = 0
 
     def add(self, job: Job) -> None:
         """Have an errand run, as soon as somebody is free."""
-        waiting = self._waiting[job.frontend]
+        waiting = self._waiting.setdefault(_crowd(job), deque())
         if len(waiting) >= ERRANDS_WAITING_MAX:
             self._end(job, BUSY, SILENT)
             return
@@ -93,14 +98,16 @@ class Errands:
     def more(self, job: Job) -> None:
         """Have an errand say its next part."""
         runner = self._runners[job.runner]
-        runner.due = time.monotonic() + ERRAND_S
+        now = time.monotonic()
+        runner.waited += now - runner.idle
+        runner.due = now + ERRAND_S
         self._tell(job.runner, More(runner.number, self._epoch))
 
     def drop(self, job: Job) -> None:
         """Nobody waits for this any more."""
         job.over = True
         if not job.runner:
-            self._waiting[job.frontend].remove(job)
+            self._take_out(job)
             return
         runner = self._runners[job.runner]
         # It says its last part when it reads this; until then it is not free.
@@ -140,32 +147,43 @@ class Errands:
     def sweep(self) -> None:
         """End what has waited for too long, and lose whoever missed a deadline."""
         now = time.monotonic()
-        for waiting in self._waiting.values():
-            while waiting and waiting[0].until < now:
-                self._end(waiting.popleft(), BUSY, SILENT)
+        for job in [job for waiting in self._waiting.values() for job in waiting]:
+            if job.until < now and not job.runner:
+                self._take_out(job)
+                self._end(job, BUSY, SILENT)
         for name, runner in self._runners.items():
             if runner.due and runner.due < now:
                 self._lose(name, runner)
-            elif runner.job is not None and not runner.due and runner.idle + HOLD_S < now:
-                self._give_way(name, runner.job)
+            elif runner.job is not None and not runner.due:
+                held = now - runner.idle
+                if held > HOLD_S or runner.waited + held > HOLD_IN_ALL_S:
+                    self._give_way(name, runner.job)
 
     def _hand_out(self) -> None:
-        """Give waiting errands to free runners, one of each frontend in turn."""
+        """Give waiting errands to free runners, one of each crowd in turn."""
         for name, runner in self._runners.items():
             if runner.job is not None or runner.lost:
                 continue
-            for frontend, waiting in list(self._waiting.items()):
+            for crowd, waiting in list(self._waiting.items()):
                 job = next((e for e in waiting if e.where is RUNNERS[name]), None)
                 if job is not None:
-                    waiting.remove(job)
-                    self._waiting[frontend] = self._waiting.pop(frontend)  # now the last in turn
+                    self._waiting[crowd] = self._waiting.pop(crowd)  # now the last in turn
+                    self._take_out(job)
                     self._start(name, runner, job)
                     break
+
+    def _take_out(self, job: Job) -> None:
+        """An errand waits no longer."""
+        crowd = _crowd(job)
+        waiting = self._waiting[crowd]
+        waiting.remove(job)
+        if not waiting:
+            del self._waiting[crowd]
 
     def _start(self, name: str, runner: Runner, job: Job) -> None:
         self._numbers += 1
         runner.job, runner.number = job, self._numbers
-        runner.due = time.monotonic() + ERRAND_S
+        runner.due, runner.waited = time.monotonic() + ERRAND_S, 0.0
         job.runner = name
         job.begun()
         message = Run(runner.number, self._epoch, runner.epoch, runner.due, job.words, job.cursor)
@@ -196,3 +214,7 @@ class Errands:
         if not job.over:
             job.over = True
             job.heard(text, True, code)
+
+
+def _crowd(job: Job) -> Crowd:
+    return job.frontend, job.who

@@ -7,7 +7,9 @@ how much memory each saves):
   seem random, which nobody here uses: each of these hooks copies dozens of pages;
 - what asyncssh does without where it is not installed, such as certificates of X.509;
 - what is imported and never comes to be used here, such as file transfer;
-- the search for two more libraries, by running a compiler and a linker: a door starts no program.
+- the search for two more libraries, by running a compiler and a linker: a door starts no program;
+- Unicode's tables, a megabyte: names, keys and command lines are ASCII here. A wide character that
+  is typed looks narrow to the line editor, until the line is refused.
 """
 
 import ctypes
@@ -29,6 +31,13 @@ class Absent(ModuleType):
         return type(name, (), {})
 
 
+def _with(name: str, **functions: object) -> ModuleType:
+    """Return a module in which some names mean something."""
+    module = Absent(name)
+    vars(module).update(functions)
+    return module
+
+
 SEARCH: Final = "ctypes.util"
 OPTIONAL: Final = (  # their importers do without
     "asyncssh.crypto.umac",
@@ -46,7 +55,10 @@ UNUSED: Final = (  # their importers never come to use them here
 )
 INSTEAD: Final[dict[str, ModuleType | None]] = {
     **dict.fromkeys(OPTIONAL),
-    **{name: Absent(name) for name in (*UNUSED, SEARCH)},
+    **{name: Absent(name) for name in UNUSED},
+    SEARCH: _with(SEARCH, find_library=lambda _: None),
+    "unicodedata": _with("unicodedata", east_asian_width=lambda _: "N"),
+    "asyncssh.saslprep": _with("asyncssh.saslprep", saslprep=str),
     "typing_extensions": typing,  # what is taken from it is in both
 }
 
@@ -60,7 +72,6 @@ def _less() -> Iterator[None]:
     sys.modules.update(hidden)  # type: ignore[arg-type]
     if SEARCH in hidden:
         ctypes.util = sys.modules[SEARCH]
-        vars(ctypes.util).update(find_library=lambda _: None)
     yield
     os.register_at_fork = register
     if SEARCH in hidden:

@@ -20,6 +20,7 @@ from panicdoor.commands.registry import Context
 from panicdoor.config import Door
 from panicdoor.judge.challenge import NONCE_SIZE, SECRET_SIZE, Challenges
 from panicdoor.judge.dispatch import Errand, Outcome, Pause, Record, Resume, Steps, dispatch
+from panicdoor.judge.pace import TOO_FAST, Paces
 from panicdoor.judge.policy import Policy
 from panicdoor.judge.sessions import TOKEN_SIZE, Sessions
 from panicdoor.messages import (
@@ -52,17 +53,21 @@ from panicdoor.processes.place import BUGS_A_MINUTE, Place
 from panicdoor.processes.reloading import Reloading
 from panicdoor.protocols.base import Part
 from panicdoor.records import journal
-from panicdoor.roles import ROLE_OF, SUPERVISOR, allowed
+from panicdoor.roles import ROLE_OF, allowed
 
 FRESH_S: Final = 5.0  # seconds between two tcp challenges; each is good for 15 minutes
 CASES_MAX: Final = 512  # requests of one frontend whose answer is not finished
 READER_S: Final = 60.0  # seconds a client may take for one part before its case is closed
 WATCHES_MAX: Final = 8  # at once: each takes an observer for a part of every two seconds
+WATCHES_OF_ONE_MAX: Final = 4  # of one principal: whoever comes next can watch, too
 COUNT_S: Final = 60.0  # seconds between two entries that say what was only counted
 SWEEP_S: Final = 0.5  # seconds between two looks at the deadlines
 
 ENDED: Final = "this session has ended; log in again\n"
-WATCHED: Final = f"({WATCHES_MAX} watches run on this door already: this one ends here)\n"
+WATCHED: Final = (
+    f"({WATCHES_MAX} watches run on this door already, or {WATCHES_OF_ONE_MAX} of yours: this one"
+    " ends here)\n"
+)
 
 FRONTENDS: Final = tuple(p for p, r in ROLE_OF.items() if Ask in allowed(r.name, "monitor"))
 GATES: Final = tuple(p for p, r in ROLE_OF.items() if Login in allowed(r.name, "monitor"))
@@ -83,6 +88,7 @@ class Case:
     until: float
     steps: Steps
     session: str = ""
+    who: str = ""
     credit: bool = True
     pending: Part | None = None
     job: Job | None = None
@@ -123,16 +129,18 @@ class Monitor:
         self._challenges = Challenges(os.urandom(SECRET_SIZE), _random_seconds())
         self._cases: dict[str, dict[tuple[int, int], Case]] = {name: {} for name in FRONTENDS}
         # The first monitor hears from all runners; a later one finds them at work, silent.
-        asking = (*FRONTENDS, SUPERVISOR)
-        self.errands: Final = Errands(place.tell, place.epoch, asking, absent=place.fill == 1)
+        self.errands: Final = Errands(place.tell, place.epoch, absent=place.fill == 1)
         self._reloading = Reloading(place.world, self.errands, self._take, self.record)
         self._policy = Policy(self._reloading.door.grants)
         self._sessions = Sessions(identity, self._reloading.signers, self._policy)
+        self._paces = Paces()
         self._numbers = 0
         self._missed = 0
         self._bugs: Counter[str] = Counter()
         self._counted: dict[str, Counter[str]] = {}
         self._told_shut: set[str] = set()
+        # By gate and connection; what is not told yet, as a wire was full.
+        self._regraded: dict[tuple[str, int], Regraded] = {}
 
     def begin(self) -> None:
         """Record the start, and let the clocks run."""
@@ -187,7 +195,8 @@ class Monitor:
         context = Context(self._manual, NOWHERE, now_text(), lambda: self._challenge(scope))
         until = min(ask.until, now + READER_S)
         steps = dispatch(ask, context, lambda: self._policy, speaker)
-        case = Case(sender, ask.epoch, ask.id, until, steps, ask.session)
+        who = speaker.principal if speaker is not None else ""
+        case = Case(sender, ask.epoch, ask.id, until, steps, ask.session, who)
         cases[ask.epoch, ask.id] = case
         self._advance(case, None)
 
@@ -222,6 +231,8 @@ class Monitor:
             outcome = None
             if isinstance(step, Pause) and not self._may_watch(case):
                 step = Part(WATCHED, end=True, code=1)
+            if isinstance(step, Record) and not self._paces.allows(case.who, time.monotonic()):
+                step = Part(TOO_FAST, end=True, code=SILENT)
             match step:
                 case Part():
                     if not case.credit:
@@ -301,14 +312,15 @@ class Monitor:
             else:
                 case.heard = outcome
 
-        job = Job(case.place, errand.where, errand.words, begun, heard, errand.cursor)
+        job = Job(case.place, errand.where, errand.words, begun, heard, errand.cursor, case.who)
         case.job = job
         self.errands.add(job)
 
     def _may_watch(self, case: Case) -> bool:
         """Return whether an answer may come again and again; what may once, may to its end."""
-        watches = sum(c.watch for cases in self._cases.values() for c in cases.values())
-        case.watch = case.watch or watches < WATCHES_MAX
+        watches = [c.who for cases in self._cases.values() for c in cases.values() if c.watch]
+        free = len(watches) < WATCHES_MAX and watches.count(case.who) < WATCHES_OF_ONE_MAX
+        case.watch = case.watch or free
         return case.watch
 
     def _wake(self, case: Case) -> None:
@@ -367,12 +379,19 @@ class Monitor:
                 if not change.level:
                     self._close_all(gate, change.token)
                 message = Regraded(change.epoch, session.connection, change.level)
-                self._place.tell(gate, message)
+                self._regraded[gate, session.connection] = message
             if not change.level:
                 ended.append(session.speaker.principal)
+        self._tell_regraded()
         for frontend in FRONTENDS:
             self._tell_policy(frontend)
         return ended
+
+    def _tell_regraded(self) -> None:
+        for at, message in list(self._regraded.items()):
+            if not self._place.tell(at[0], message):
+                return  # the sweep tries again: nobody keeps a prompt that is not true
+            del self._regraded[at]
 
     def _tell_policy(self, frontend: str) -> None:
         if self._reloading.serial:
@@ -389,6 +408,7 @@ class Monitor:
         """A place has a new holder: whatever its predecessor waited for is closed."""
         if sender in GATES:
             self._sessions.begin(message.epoch)
+            self._regraded.clear()
         if sender in FRONTENDS:
             for case in list(self._cases[sender].values()):
                 self._close(case)
@@ -456,6 +476,7 @@ class Monitor:
         """Close what nobody waits for any more, lose whoever missed a deadline, go on watching."""
         self._place.loop.call_later(SWEEP_S, self._sweep)
         self.errands.sweep()
+        self._tell_regraded()
         now = time.monotonic()
         for cases in self._cases.values():
             full = False

@@ -7,7 +7,7 @@ may ask to be signed is bounded there. Rules:
 - no thread, no file and no name is needed once this has begun: what asyncssh would give to a
   thread is done at once, and user authentication goes another way than its own;
 - the one wait is for a signature of the host key, which asyncssh takes synchronously. When the
-  monitor does not give it, key exchanges fail at once until it speaks again.
+  monitor does not give it, key exchanges fail at once for a moment: others must go on meanwhile.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -33,7 +34,9 @@ from panicdoor.processes.ssh_warmup import Warmth, client_options
 STRANGERS: Final = 256  # clients that have not logged in: a key exchange is 20 KiB and 1 ms
 OPERATORS: Final = 64  # the same, from networks that grants name
 LOGGED_IN_MAX: Final = 128  # connections that have logged in: about 25 KiB each
-SIGN_S: Final = 0.1  # seconds in which the monitor must have signed: nothing else runs meanwhile
+OF_ONE_MAX: Final = 16  # of one principal: with 8 sessions each, half of what the desk can ask
+SIGN_S: Final = 0.2  # seconds in which the monitor must have signed: nothing else runs meanwhile
+UNSIGNED_S: Final = 1.0  # seconds after a miss in which it is not asked: no more than a fifth waits
 JUDGE_S: Final = 5.0  # seconds in which it must have judged a login
 WINDOW: Final = 16 * 1024  # bytes that a session takes in ahead: lines, typed or piped
 
@@ -69,6 +72,24 @@ class AtOnce(ThreadPoolExecutor):
 _AT_ONCE: Final = AtOnce(1)
 
 
+class HandedOver(socket.socket):
+    """A client's socket. Its stream may have kept a copy, and one that was taken over may make it
+    blocking again at any time: so each call says that it does not wait (MSG_DONTWAIT, recv(2)).
+    """
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what is there. Raises BlockingIOError where nothing is."""
+        return super().recv(size, flags | socket.MSG_DONTWAIT)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Write what there is room for. Raises BlockingIOError where there is none."""
+        return super().send(data, flags | socket.MSG_DONTWAIT)
+
+    def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, *to: Any) -> int:
+        """Do the same with many pieces, as asyncio does since Python 3.12."""
+        return super().sendmsg(buffers, ancillary, flags | socket.MSG_DONTWAIT, *to)
+
+
 class Ssh:
     """All ssh connections of this process."""
 
@@ -87,7 +108,7 @@ class Ssh:
         self._judged: dict[int, asyncio.Future[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = 0
-        self._missed: str | None = None
+        self._unsigned_until = 0.0
         self._options = server_options(self.host_key.blob)
         place.on(Handover, self.take)
         place.on(Session, self._session)
@@ -97,9 +118,12 @@ class Ssh:
     def take(self, message: Handover, _: str) -> None:
         """Take a client in that a stream has handed over."""
         try:
-            sock = socket.socket(fileno=message.fd)
+            sock = HandedOver(fileno=message.fd)
         except OSError:
             os.close(message.fd)  # it is no socket: that stream was taken over
+            return
+        if sock.type != socket.SOCK_STREAM:
+            sock.close()  # nor is that a client
             return
         self.adopt(sock, message.peer, Here(message.host, message.port))
 
@@ -124,8 +148,8 @@ class Ssh:
     async def _begin(self, connection: Connection, sock: socket.socket) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: connection, sock)
-        except OSError:
-            sock.close()  # it has gone already
+        except (OSError, ValueError):
+            sock.close()  # it has gone already, or is no stream: whoever gave it was taken over
             self.gone(connection)
 
     def gone(self, connection: Connection) -> None:
@@ -139,24 +163,27 @@ class Ssh:
     def logged_in(self, connection: Connection, principal: str) -> None:
         """A connection has proved who it is: it leaves the strangers' pool.
 
-        Where there are too many, whoever has most of them loses the oldest.
+        Who has too many loses the oldest; where all have too many, so does whoever has most.
         """
         self._admission.leave(connection.number)
         self._logged_in[connection.number] = principal
-        if len(self._logged_in) > LOGGED_IN_MAX:
-            held: dict[str, list[int]] = {}
-            for number, name in self._logged_in.items():
-                held.setdefault(name, []).append(number)
-            oldest = max(held.values(), key=len)[0]
-            self._connections[oldest].abort()
+        held: dict[str, list[int]] = {}
+        for number, name in self._logged_in.items():
+            held.setdefault(name, []).append(number)
+        most = held[principal]
+        if len(most) <= OF_ONE_MAX and len(self._logged_in) > LOGGED_IN_MAX:
+            most = max(held.values(), key=len)
+        elif len(most) <= OF_ONE_MAX:
+            return
+        del self._logged_in[most[0]]
+        self._connections[most[0]].abort()
 
     # What the monitor does for us
 
     def sign(self, connection: int, hash: bytes, transcript: bytes) -> bytes:
         """Return the host key's signature, or b"" when the monitor gives none in time."""
-        if self._missed is not None and self._missed == self.desk.challenge():
+        if time.monotonic() < self._unsigned_until:
             return b""
-        self._missed = None
         self._ids += 1
         number, epoch = self._ids, self._place.epoch
         signed = None
@@ -167,8 +194,7 @@ class Ssh:
                 SIGN_S,
             )
         if not isinstance(signed, Signed):
-            # Until there is another challenge it is not there: everybody else would wait with us.
-            self._missed = self.desk.challenge()
+            self._unsigned_until = time.monotonic() + UNSIGNED_S
             return b""
         return signed.signature
 

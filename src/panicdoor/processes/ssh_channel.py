@@ -16,7 +16,8 @@ from asyncssh.packet import SSHPacket
 PACKET_MIN: Final = 512  # bytes a client must take in one packet: fewer cost us a packet each
 WRITTEN_MAX: Final = 256 * 1024  # bytes that wait for its window: an answer stops long before
 SIZE_MAX: Final = 1000  # columns or rows: more is no terminal
-ENDLESS: Final = 5000  # columns, wider than any line: beyond them asyncssh's line editor fails
+WIDEST: Final = 5000  # columns, wider than any line: beyond them asyncssh's line editor fails
+KEYS_MAX: Final = 16  # bytes typed into a terminal before others have their turn: 0.5 ms a key
 DUMB: Final = frozenset({"", "dumb", "network", "unknown"})  # terminals that cannot move up
 ENVIRONMENT: Final = frozenset({b"NO_COLOR"})  # all of it that is looked at
 
@@ -40,16 +41,39 @@ class SessionChannel(SSHServerChannel[str]):
             raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, text)
         super().process_open(send_chan, send_window, send_pktsize, session)
 
+    def _deliver_data(self, data: bytes, datatype: int | None) -> None:
+        """Hand on what has come; what is typed, a few keys at a time.
+
+        The line editor draws a long line anew for a single key, and a window has room for 16,000.
+        """
+        if self._term_type is None:
+            super()._deliver_data(data, datatype)
+            return
+        if rest := data[KEYS_MAX:]:
+            self._recv_buf.insert(0, (rest, datatype))
+        self.pause_reading()
+        self._loop.call_soon(self.resume_reading)
+        window = self._recv_window
+        if self._recv_buf:
+            self._recv_window = self._init_recv_window  # no more is let in until that is taken
+        super()._deliver_data(data[:KEYS_MAX], datatype)
+        if self._recv_buf:
+            self._recv_window = window
+
     def write(self, data: str, datatype: int | None = None) -> None:
-        """Write, and let go of a client that makes us say more than it reads."""
+        """Write, and let go of a client that makes us say more than it reads.
+
+        Where the client has closed its end, nobody reads, and nothing is written.
+        """
+        if self._send_state != "open":
+            return
         super().write(data, datatype)
         if self._send_buf_len > WRITTEN_MAX and self._conn is not None:
             self._conn.abort()
 
     def refuse(self, text: str) -> None:
         """Say why something is not done."""
-        if self._send_state == "open":
-            self.write(text, EXTENDED_DATA_STDERR)
+        self.write(text, EXTENDED_DATA_STDERR)
 
     def screen(self) -> tuple[str, int, int]:
         """Return the terminal's type, columns and rows (0: not known), as far as they can be."""
@@ -63,7 +87,7 @@ class SessionChannel(SSHServerChannel[str]):
     def get_terminal_size(self) -> tuple[int, int, int, int]:
         """Return the size for the line editor, which scrolls on dumb terminals, but wrongly."""
         name, width, height = self.screen()
-        return ENDLESS if name in DUMB else width, height, 0, 0
+        return WIDEST if name in DUMB else width, height, 0, 0
 
     def _process_window_change_request(self, packet: SSHPacket) -> bool:
         self._term_size = (packet.get_uint32(), packet.get_uint32(), 0, 0)

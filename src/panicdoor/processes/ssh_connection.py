@@ -6,11 +6,15 @@ here: which host key signs, who gets in, what may be opened. Rules:
   `judge.sessions`);
 - before the login there is one key exchange and nothing besides; one request is judged at a time,
   and nothing is read meanwhile;
+- a stranger has a number of packets, and is let go when they are used up: a flood of tiny ones
+  would keep everybody else waiting;
 - what a client can make us hold is bounded: packets by READ_MAX and PACKET_MAX, what it does not
   read by UNSENT_MAX, what waits for a new key by DEFERRED_MAX. Beyond, it is let go.
 """
 
 import asyncio
+import contextlib
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +46,8 @@ LOGIN_S: Final = 20.0  # seconds to log in
 TRIES_MAX: Final = 32  # requests to log in, questions included: an agent may hold many keys
 CHANNELS_MAX: Final = 8  # sessions at once inside one connection
 READ_MAX: Final = 8192  # bytes read at once: more would let tiny packets keep others waiting
+CLEAR_PACKETS_MAX: Final = 16  # packets in the clear: a key exchange is three
+STRANGER_PACKETS_MAX: Final = 256  # packets before a login: two for each key of a full agent
 USER_MAX: Final = 64  # characters, as a principal has
 BODY_MAX: Final = 6144  # bytes of a request or a signature, as the monitor takes them
 PACKET_MAX: Final = 35_000  # bytes: what all must take (RFC 4253 section 6.1), and no more
@@ -83,6 +89,10 @@ SIGNATURES: Final = b",".join(
     )
 )  # fmt: skip
 
+NOT_KNOWN: Final = (
+    "panicdoor of {name}: not this key under this name. Log in by the name that the\n"
+    "door knows you by, not an account's. Whom to call, and more: nc {host} {port}\n"
+)
 NO_FORWARDING: Final = "this door forwards nothing; go through another host with: ssh -J"
 GRANT_GONE: Final = "your grant is gone: another policy holds on this door now"
 
@@ -178,8 +188,8 @@ class Connection(SSHServerConnection):
         self.transcript = b""
         self._host = host
         self._known = known
-        self._tries = 0
-        self._full = self._dropped = False
+        self._tries = self._packets = 0
+        self._full = self._dropped = self._told = False
         self._greeting = ""
         self._exchanges: list[float] = []
         self._open: set[Channel] = set()
@@ -195,6 +205,27 @@ class Connection(SSHServerConnection):
         self._owner = Owner(self)
         if self._dropped:
             self.abort()
+
+    def data_received(self, data: bytes, datatype: Any = None) -> None:
+        """Take what has come; before a login confirm it at once.
+
+        Clients wait for that before they send their next small packet (RFC 896), and our kernel
+        would take 40 ms for it.
+        """
+        if not self._auth_complete and self._transport is not None:
+            with contextlib.suppress(OSError):  # it is no tcp, or gone
+                sock = self._transport.get_extra_info("socket")
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        super().data_received(data, datatype)
+
+    def _recv_packet(self) -> bool:
+        """Take a packet; strangers have so few that nobody else waits for theirs."""
+        most = STRANGER_PACKETS_MAX if self._recv_encryption else CLEAR_PACKETS_MAX
+        if not self._auth_complete and self._packets >= most:
+            raise asyncssh.ProtocolError("too many packets before a login")
+        taken = super()._recv_packet()
+        self._packets += taken
+        return taken
 
     def abort(self) -> None:
         """End at once; where it has not begun yet, as soon as it does."""
@@ -312,7 +343,16 @@ class Connection(SSHServerConnection):
         elif not signature and (self._known or (verdict is not None and verdict.known)):
             self.send_packet(PK_OK, String(algorithm), String(key))
         else:
+            self._tell()
             self._refuse()
+
+    def _tell(self) -> None:
+        """Say once what a name and a key must be: ssh itself only says "permission denied"."""
+        if not self._told:
+            self._told = True
+            here = self.login.here
+            text = NOT_KNOWN.format(name=self._host.door.name, host=here.host, port=here.port)
+            self.send_auth_banner(text)
 
     def _refuse(self) -> None:
         self.send_packet(MSG_USERAUTH_FAILURE, NameList([PLAIN]), Boolean(False))

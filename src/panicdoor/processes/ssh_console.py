@@ -12,6 +12,7 @@ from panicdoor.commands.completion import complete
 from panicdoor.commands.registry import COMMANDS, WATCH, WATCH_S, Here
 from panicdoor.config import Door
 from panicdoor.processes.clock import now_text
+from panicdoor.processes.ssh_channel import DUMB
 
 MORE: Final = "-- more: Space a page, Enter a line, a all, q enough --"
 ENDLESS: Final = frozenset({"--follow", WATCH})  # answers that nobody wants to stop at a page
@@ -19,8 +20,7 @@ AHEAD_MAX: Final = 16 * 1024  # characters taken ahead at a page: whoever answer
 HELD_MAX: Final = 64 * 1024  # characters that wait at the end of a page: some parts at most
 PAGED_MIN: Final = 3  # rows of a terminal; with fewer there is nothing to divide
 COLOURS: Final = {"observe": "32", "recover": "33", "defend": "31"}
-COLOURLESS: Final = frozenset({"", "dumb", "vt100", "vt102", "vt220"})
-DUMB: Final = frozenset({"", "dumb"})  # these cannot even be cleared
+COLOURLESS: Final = DUMB | {"vt100", "vt102", "vt220"}
 
 _CTRL_C, _CTRL_D, _CTRL_L, _CTRL_W, _TAB = "\x03", "\x04", "\x0c", "\x17", "\t"
 _CLEAR: Final = "\x1b[H\x1b[2J\x1b[m"  # the editor takes all up to an `m` for no text

@@ -215,11 +215,10 @@ class Channel(asyncssh.SSHServerSession[str]):
         self._leave(1, text)
 
     def _write(self, text: str, beside: bool = False) -> None:
-        with contextlib.suppress(OSError):  # the client has closed its end just now
-            if beside:
-                self._chan.write_stderr(text)
-            else:
-                self._chan.write(text)
+        if beside:
+            self._chan.write_stderr(text)
+        else:
+            self._chan.write(text)
 
     def _soon(self, act: Callable[[], None]) -> None:
         """Do it when the line editor has written what it has to: it does not look after that."""

@@ -38,6 +38,7 @@ from panicdoor.messages import (
 )
 from panicdoor.printable import escape_line
 from panicdoor.processes import datagram, monitor, spare, ssh, stream, worker, writer
+from panicdoor.processes.errands import RUNNERS
 from panicdoor.processes.limits import limits
 from panicdoor.processes.opening import close, open_door
 from panicdoor.processes.place import Place, World, be_born, fill
@@ -71,7 +72,6 @@ DOOMED_MAX: Final = 2  # killed holders of one place that may still hang in the 
 READY_S: Final = 10.0  # seconds within which every place answers at start, or the door gives up
 STOP_S: Final = 1.0  # seconds a role has to end by itself
 COLLECT: Final = (200, 5, 5)  # gc.set_threshold(): what waits for longer fills pages of its own
-WORKERS: Final = {place for place, role in ROLE_OF.items() if role.entry == "worker"}
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class Supervisor:
         self._next_ping = 0.0
         self._untold = 0
         self._stopping = self._unrecorded = False
-        self._ranges: memory.Ranges = ()
+        self._ranges = memory.Ranges()
         self._unlimited = self._privileged = False
 
     def run(self, ready: Ready) -> int:
@@ -348,7 +348,7 @@ class Supervisor:
             case Pong(n) if 0 <= self._pings - n < MISSES:
                 self._seats[sender].answered = True
                 self._seats[sender].missed = 0
-            case Replace(place, why) if place in WORKERS:
+            case Replace(place, why) if place in RUNNERS:
                 self._replace(self._seats[place], why)
             case _:
                 pass

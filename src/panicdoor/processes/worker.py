@@ -6,6 +6,7 @@ What its predecessor was told to run it leaves: somebody has been told that it e
 asks it anything, the observer keeps what `triage` compares with.
 """
 
+import gc
 import time
 from collections.abc import Generator
 from typing import cast
@@ -13,6 +14,7 @@ from typing import cast
 from panicdoor.commands import snapshot
 from panicdoor.commands.registry import Context, Where, find
 from panicdoor.errors import CommandError, ConfigError
+from panicdoor.kernel import memory
 from panicdoor.messages import PART_MAX, Cancel, More, Output, Run
 from panicdoor.printable import escape
 from panicdoor.processes.clock import now_text
@@ -117,4 +119,6 @@ class Worker:
         head, self._rest = text[:PART_MAX], "" if end else text[PART_MAX:]
         if end:
             self._errand = self._parts = None
+            gc.collect()
+            memory.trim_malloc()  # what a look needs once is not kept for the next
         self._place.tell("monitor", Output(number, epoch, head, end, code, cursor))

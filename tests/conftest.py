@@ -5,7 +5,12 @@ from pathlib import Path
 
 import asyncssh  # noqa: F401 - whole, before a door's modules import what they need of it
 import pytest
+from hypothesis import settings
 from tests.running import Door, running
+
+# A machine with other work is slow at times, which says nothing about what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -127,3 +127,32 @@ def _point(private: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def certificate(
+    key: Key,
+    authority: Key,
+    *,
+    names: tuple[str, ...] = ("alice",),
+    type: int = 1,
+    serial: int = 0,
+    id: bytes = b"",
+    after: int = 0,
+    before: int = 2**64 - 1,
+    options: bytes = b"",
+    reserved: bytes = b"",
+    after_it: bytes = b"",
+    signer: Key | None = None,
+    algorithm: str = "",
+) -> Key:
+    """Return `key` in a certificate, each field as it is wanted (OpenSSH's PROTOCOL.certkeys)."""
+    kind = key.blob[4 : 4 + key.blob[3]]
+    name = kind.removesuffix(b"@openssh.com") + b"-cert-v01@openssh.com"
+    signed = (
+        string(name) + string(b"nonce") + key.blob[4 + len(kind) :] + serial.to_bytes(8, "big")
+        + type.to_bytes(4, "big") + string(id) + string(b"".join(string(n.encode()) for n in names))
+        + after.to_bytes(8, "big") + before.to_bytes(8, "big") + string(options) + string(b"")
+        + string(reserved) + string(authority.blob)
+    )  # fmt: skip
+    blob = signed + string((signer or authority).sign(signed, algorithm)) + after_it
+    return Key(blob, key.algorithms, key._bare)

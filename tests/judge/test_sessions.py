@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.sshkeys import (
     Exchange,
     Key,
+    certificate,
     ecdsa_key,
     ed25519_key,
     exchange,
@@ -33,6 +34,7 @@ from panicdoor.judge.sessions import (
     exchanged,
     parse,
 )
+from panicdoor.orders.krl import parse as parse_krl
 from panicdoor.orders.signers import Signers
 from panicdoor.orders.signers import parse as parse_signers
 from panicdoor.orders.sshwire import Reader, string
@@ -41,7 +43,7 @@ DOOR = Ed25519PrivateKey.generate()
 HOST = string(b"ssh-ed25519") + string(DOOR.public_key().public_bytes_raw())
 ELSEWHERE = ed25519_key().blob
 ALICE, BOB, MALLORY = ed25519_key(), ecdsa_key(), ed25519_key()
-RSA, TOKEN = rsa_key(), sk_ed25519_key()
+RSA, TOKEN, CA = rsa_key(), sk_ed25519_key(), ecdsa_key("nistp384")
 SIGNERS = parse_signers(
     "\n".join(
         [
@@ -50,6 +52,7 @@ SIGNERS = parse_signers(
             f'carol namespaces="login@panicdoor" {RSA.line()}',
             f'dave namespaces="login@panicdoor" {TOKEN.line()}',
             f'mallory namespaces="order@panicdoor" {MALLORY.line()}',
+            f'erin cert-authority,namespaces="login@panicdoor" {CA.line()}',
         ]
     ).encode()
 )
@@ -162,6 +165,63 @@ def test_a_login(gate: Gate, user: str, key: Key) -> None:
     assert verdict.session.speaker.cap is Level.DEFEND
     assert verdict.note == ""
     assert gate.sessions.find(verdict.token, EPOCH) == verdict.session
+
+
+CERTIFIED = "-cert-v01@openssh.com"
+ERIN = certificate(ALICE, CA, names=("erin",))
+
+
+@pytest.mark.parametrize("key", [ed25519_key(), ecdsa_key(), RSA, TOKEN], ids=lambda k: k.algorithm)
+def test_a_login_with_a_certificate(gate: Gate, key: Key) -> None:
+    certified = certificate(key, CA, names=("erin",))
+    for number, algorithm in enumerate(key.algorithms):
+        made = met(number)
+        gate.sign(made, number)
+        body = hostbound(
+            "erin", certified, HOST, algorithm.removesuffix("@openssh.com") + CERTIFIED
+        )
+        verdict = gate.login(body, key.sign(string(made.hash) + body, algorithm), number)
+        assert verdict.session is not None
+        assert verdict.session.speaker.principal == "erin"
+        assert verdict.session.key.blob == key.blob
+
+
+@pytest.mark.parametrize(
+    ("certified", "user", "algorithm"),
+    [
+        (certificate(ALICE, CA, names=("erin",)), "erin", "ssh-ed25519"),
+        (certificate(ALICE, CA, names=("erin",)), "alice", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("alice",)), "alice", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, BOB, names=("erin",)), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("erin",), type=2), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(ALICE, CA, names=("erin",), before=5), "erin", "ssh-ed25519" + CERTIFIED),
+        (certificate(RSA, CA, names=("erin",)), "erin", "ssh-rsa" + CERTIFIED),
+        (ALICE, "alice", "ssh-ed25519" + CERTIFIED),
+    ],
+)
+def test_certificates_that_let_nobody_in(
+    gate: Gate, certified: Key, user: str, algorithm: str
+) -> None:
+    gate.sign(H1)
+    body = hostbound(user, certified, HOST, algorithm)
+    key = algorithm.removesuffix(CERTIFIED)
+    assert gate.login(body, certified.sign(string(H1.hash) + body, key)) == Verdict(known=False)
+
+
+def test_a_certificate_is_looked_at_again_when_the_policy_changes() -> None:
+    gate = opened()
+    gate.sign(H1)
+    body = hostbound("erin", ERIN, HOST, "ssh-ed25519" + CERTIFIED)
+    token = gate.login(body, ERIN.sign(string(H1.hash) + body)).token
+    assert token
+    assert gate.sessions.change(SIGNERS, NO_GRANTS, gate.wall) == []
+    assert gate.sessions.find(token, EPOCH)
+    header = b"SSHKRL\n\0\0\0\0\1" + bytes(24) + string(b"") + string(b"")
+    krl = parse_krl(header + b"\2" + string(string(ALICE.blob)))
+    line = f'erin cert-authority,namespaces="login@panicdoor" {CA.line()}'
+    (change,) = gate.sessions.change(parse_signers(line.encode(), krl=krl), NO_GRANTS, gate.wall)
+    assert change.level == ""
+    assert gate.sessions.find(token, EPOCH) is None
 
 
 def test_plain_publickey_may_look_and_is_told_why(gate: Gate) -> None:

@@ -85,6 +85,27 @@ def test_short_rsa_is_refused() -> None:
 
 
 @pytest.mark.parametrize("maker", [sk_ed25519_key, sk_ecdsa_key])
+def test_a_token_that_must_have_asked_for_its_pin(maker: Callable[..., Key]) -> None:
+    for flags, taken in ((0, False), (1, False), (4, False), (5, True)):
+        key = maker(flags)
+        assert verify(key.blob, key.algorithm, key.sign(DATA), DATA, pin=True) is taken
+
+
+def test_a_pin_means_nothing_to_other_keys(key: Key) -> None:
+    if not key.algorithm.startswith("sk-"):
+        assert verify(key.blob, key.algorithm, key.sign(DATA), DATA, pin=True)
+
+
+@pytest.mark.parametrize("maker", [sk_ed25519_key, sk_ecdsa_key])
+def test_a_counter_is_signed(maker: Callable[..., Key]) -> None:
+    key = maker()
+    signature = key.sign(DATA)
+    assert verify(key.blob, key.algorithm, signature, DATA)
+    assert not verify(key.blob, key.algorithm, signature[:-1] + b"\x08", DATA)
+    assert not verify(key.blob, key.algorithm, signature[:-5] + b"\5" + signature[-4:], DATA)
+
+
+@pytest.mark.parametrize("maker", [sk_ed25519_key, sk_ecdsa_key])
 def test_a_token_must_have_been_touched(maker: Callable[..., Key]) -> None:
     for flags, taken in ((0, False), (1, True), (4, False), (5, True)):
         key = maker(flags)

@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sshkeys import ecdsa_key, ed25519_key, rsa_key, sk_ed25519_key
+from tests.sshkeys import Key, certificate, ecdsa_key, ed25519_key, rsa_key, sk_ed25519_key
 
 from panicdoor.errors import ConfigError
-from panicdoor.orders.signers import FILE_MAX, LOGIN, NOBODY, ORDER, SIGNERS_MAX, Signers, parse
+from panicdoor.orders.krl import parse as parse_krl
+from panicdoor.orders.signers import (
+    FILE_MAX,
+    LOGIN,
+    NAMES_MAX,
+    NOBODY,
+    ORDER,
+    SIGNERS_MAX,
+    Signers,
+    parse,
+)
+from panicdoor.orders.sshwire import string
 
 KEY = ed25519_key()
 OTHER = ed25519_key()
@@ -90,7 +101,16 @@ WRONG = {
         f'alice {BOTH},valid-after="20270101Z",valid-before="20260101Z" {KEY.line()}',
         "later",
     ),
-    "an authority": (f"alice cert-authority,{BOTH} {KEY.line()}", "certificates"),
+    "an authority with a value": (f'alice cert-authority="x",{BOTH} {KEY.line()}', "expected"),
+    "an authority twice": (f"alice cert-authority,cert-authority,{BOTH} {KEY.line()}", "twice"),
+    "an authority for anything": (f"alice cert-authority {KEY.line()}", "namespaces"),
+    "an authority of a pattern": (f"*@ops cert-authority,{BOTH} {KEY.line()}", "one literal name"),
+    "an authority of nobody": (f"alice,,bob cert-authority,{BOTH} {KEY.line()}", "literal name"),
+    "an authority of too many": (
+        f"{','.join(['a'] * (NAMES_MAX + 1))} cert-authority,{BOTH} {KEY.line()}",
+        "at most",
+    ),
+    "no value": (f"alice valid-after,{BOTH} {KEY.line()}", "valid-after"),
     "DSA": (f"alice {BOTH} ssh-dss AAAA", "ssh-dss"),
     "a certificate": (f"alice {BOTH} ssh-ed25519-cert-v01@openssh.com AAAA", "expected one of"),
     "another kind's name": (f"alice {BOTH} {KEY.line('ssh-rsa')}", "damaged"),
@@ -119,7 +139,126 @@ def test_a_bad_line_is_skipped_with_its_number(line: str, why: str) -> None:
 def test_a_bad_line_still_names_somebody() -> None:
     signers = one(f"alice {KEY.line()}")
     assert signers.named == {"alice"}
+    assert one(f"alice,bob cert-authority {KEY.line()}").named == {"alice", "bob"}
+    assert one(f"alice,bob cert-authority,{BOTH} {KEY.line()}").named == {"alice", "bob"}
     assert NOBODY.named == frozenset()
+
+
+# Certificates
+
+CA, SECOND = ed25519_key(), ecdsa_key()
+TEAM = f"alice,bob cert-authority,{BOTH} {CA.line()}"
+DAY = 86400
+
+
+def whose(signers: Signers, key: Key, namespace: str = ORDER, now: float = NOW) -> str:
+    found = signers.find(key.blob, namespace, now)
+    return found.principal if found is not None else ""
+
+
+@pytest.mark.parametrize(
+    "key", [ed25519_key(), ecdsa_key("nistp521"), rsa_key(), sk_ed25519_key()],
+    ids=["ed25519", "ecdsa", "rsa", "sk"],
+)  # fmt: skip
+def test_a_certificate(key: Key) -> None:
+    found = one(TEAM).find(certificate(key, CA, names=("bob",)).blob, ORDER, NOW)
+    assert found is not None
+    assert (found.principal, found.key.blob, found.line) == ("bob", key.blob, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "principal"),
+    [
+        (("alice",), "alice"),
+        (("root", "alice", "deploy"), "alice"),
+        (("mallory",), ""),
+        (("*",), ""),
+        (("alice,bob",), ""),
+        (("alice", "bob"), ""),
+        ((), ""),
+    ],
+)
+def test_a_certificate_speaks_for_one_name(names: tuple[str, ...], principal: str) -> None:
+    assert whose(one(TEAM), certificate(KEY, CA, names=names)) == principal
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "valid"),
+    [
+        (0, 2**64 - 1, True),
+        (int(NOW), int(NOW) + 1, True),
+        (int(NOW) + 1, int(NOW) + 2, False),
+        (0, int(NOW), False),
+        (int(NOW) - DAY, int(NOW) - 1, False),
+        (2**64 - 1, 2**64 - 1, False),
+        (5, 0, False),
+    ],
+)
+def test_a_certificate_of_another_time(after: int, before: int, valid: bool) -> None:
+    certified = certificate(KEY, CA, after=after, before=before)
+    assert whose(one(TEAM), certified) == ("alice" if valid else "")
+
+
+def test_the_line_of_an_authority_limits_it() -> None:
+    certified = certificate(KEY, CA)
+    options = f'cert-authority,namespaces="{LOGIN}",valid-before="20261123Z"'
+    signers = one(f"alice {options} {CA.line()}")
+    assert whose(signers, certified, LOGIN, NOW - 2 * DAY) == "alice"
+    assert whose(signers, certified, LOGIN) == ""
+    assert whose(signers, certified, ORDER, NOW - 2 * DAY) == ""
+    signers = one(f'alice cert-authority,{BOTH},valid-after="20261124Z" {CA.line()}')
+    assert whose(signers, certified, LOGIN, NOW) == "alice"
+    assert whose(signers, certified, LOGIN, NOW - 1) == ""
+
+
+def test_certificates_that_are_not_taken() -> None:
+    signers = one(TEAM)
+    options = string(b"force-command") + string(string(b"true"))
+    for bad in (
+        certificate(KEY, SECOND),
+        certificate(KEY, CA, type=2),
+        certificate(KEY, CA, options=options),
+        certificate(KEY, CA, signer=SECOND),
+        certificate(KEY, CA, after_it=b"\0"),
+        certificate(certificate(KEY, CA), CA),
+    ):
+        assert whose(signers, bad) == ""
+
+
+def test_an_authority_never_signs_by_itself() -> None:
+    signers = parse(f"{TEAM}\nmallory {BOTH} {CA.line()}\n".encode())
+    assert whose(signers, CA) == ""
+    assert whose(signers, certificate(KEY, CA)) == "alice"
+    assert "line 1" in signers.remarks[0].text
+    signers = parse(f"mallory {BOTH} {CA.line()}\n{TEAM}\n".encode())
+    assert whose(signers, CA) == "mallory"
+    assert whose(signers, certificate(KEY, CA)) == ""
+
+
+def test_who_has_which_keys() -> None:
+    text = f"alice {BOTH} {KEY.line()}\n{TEAM}\nalice {BOTH} {OTHER.line()}\n"
+    signers = parse(text.encode())
+    assert [each.key.blob for each in signers.of("alice", ORDER, NOW)] == [KEY.blob, OTHER.blob]
+    assert list(signers.of("alice", "file", NOW)) == []
+    assert list(signers.of("bob", ORDER, NOW)) == []
+
+
+def revoking(*blobs: bytes) -> bytes:
+    header = b"SSHKRL\n\0\0\0\0\1" + bytes(24) + string(b"") + string(b"")
+    return header + b"\2" + string(b"".join(map(string, blobs)))
+
+
+def test_revoked_keys_are_nobodys() -> None:
+    text = f"alice {BOTH} {KEY.line()}\nbob {BOTH} {OTHER.line()}\n{TEAM}\n".encode()
+    third = ed25519_key()
+    signers = parse(text, krl=parse_krl(revoking(KEY.blob, third.blob)))
+    assert (whose(signers, KEY), whose(signers, OTHER)) == ("", "bob")
+    assert list(signers.of("alice", ORDER, NOW)) == []
+    assert whose(signers, certificate(OTHER, CA)) == "alice"
+    assert whose(signers, certificate(third, CA)) == ""
+    signers = parse(text, krl=parse_krl(revoking(CA.blob)))
+    assert whose(signers, certificate(OTHER, CA)) == ""
+    assert signers.named == {"alice", "bob"}
 
 
 def test_a_key_that_is_listed_twice_is_its_first_owners() -> None:
@@ -162,7 +301,7 @@ def test_no_bytes_raise(junk: bytes) -> None:
             [
                 BOTH, f'namespaces="{LOGIN}"', 'namespaces="*"', 'namespaces="file"',
                 'valid-after="20200101Z"', 'valid-before="20200101Z"', 'valid-before="2020"',
-                "cert-authority", "nonsense", 'namespaces="',
+                "cert-authority", 'cert-authority=""', "nonsense", 'namespaces="',
             ]
         ),
         max_size=3,

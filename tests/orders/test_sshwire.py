@@ -11,8 +11,10 @@ from panicdoor.orders.sshwire import Reader, mpint, string
 
 @given(st.integers(0, 2**600), st.binary(max_size=300), st.integers(0, 255))
 def test_what_is_written_is_read(number: int, data: bytes, byte: int) -> None:
-    reader = Reader(mpint(number) + string(data) + bytes([byte]))
-    assert (reader.mpint(), reader.string(), reader.byte()) == (number, data, byte)
+    low = number % 2**64
+    reader = Reader(mpint(number) + string(data) + low.to_bytes(8, "big") + bytes([byte]))
+    assert (reader.mpint(), reader.string(), reader.uint64()) == (number, data, low)
+    assert reader.byte() == byte
     reader.end()
 
 
@@ -38,9 +40,21 @@ def test_other_forms_of_a_number_are_refused(encoded: str) -> None:
 
 @given(st.binary(max_size=40))
 def test_nothing_but_value_errors(data: bytes) -> None:
-    for read in (Reader.string, Reader.mpint, Reader.text, Reader.uint32, Reader.byte):
+    for read in (
+        Reader.string,
+        Reader.mpint,
+        Reader.text,
+        Reader.uint32,
+        Reader.uint64,
+        Reader.byte,
+    ):
         with suppress(ValueError):
             read(Reader(data))
+
+
+def test_the_end() -> None:
+    assert Reader(b"").ended
+    assert not Reader(b"a").ended
 
 
 def test_what_is_left_over() -> None:

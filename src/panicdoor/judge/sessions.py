@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from panicdoor.commands.registry import Level
 from panicdoor.judge.policy import Policy, Speaker
 from panicdoor.keys import ED25519, PublicKey
+from panicdoor.orders.certificates import plain
 from panicdoor.orders.signatures import fits, verify
 from panicdoor.orders.signers import LOGIN, Signer, Signers
 from panicdoor.orders.sshwire import Reader, string
@@ -70,11 +71,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A login that holds until the connection ends."""
+    """A login that holds until the connection ends. `shown` is the key's blob, or a certificate."""
 
     speaker: Speaker
     connection: int
     key: PublicKey
+    shown: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +191,13 @@ class Sessions:
         if not request.signed:
             return Verdict(known=True)
         hash, at.hash = at.hash, b""
-        if not verify(request.key, request.algorithm, signature, string(hash) + body):
+        algorithm = plain(request.algorithm) or request.algorithm
+        if not verify(signer.key.blob, algorithm, signature, string(hash) + body):
             return NO
         used.add(hash)
         cap = Level.OBSERVE if request.host is None else Level.DEFEND
         speaker = Speaker(signer.principal, address, cap)
-        session = Session(speaker, connection, signer.key)
+        session = Session(speaker, connection, signer.key, request.key)
         token = random.hex()
         self._sessions[token] = session
         if len(self._sessions) > SESSIONS_MAX:
@@ -230,7 +233,7 @@ class Sessions:
         for token, session in list(self._sessions.items()):
             speaker = session.speaker
             name = speaker.principal
-            signer = signers.find(session.key.blob, LOGIN, wall)
+            signer = signers.find(session.shown, LOGIN, wall)
             unknown = signer is None or signer.principal != name
             if unknown or (before.names(name) and not policy.names(name)):
                 del self._sessions[token]
@@ -253,7 +256,9 @@ class Sessions:
         signer = self._signers.find(request.key, LOGIN, wall)
         if signer is None or signer.principal != request.user:
             return None
-        return signer if fits(request.algorithm, request.key) else None
+        if signer.key.blob == request.key:
+            return signer if fits(request.algorithm, request.key) else None
+        return signer if fits(plain(request.algorithm), signer.key.blob) else None
 
 
 def parse(body: bytes) -> Request | None:

@@ -21,6 +21,7 @@ from panicdoor.orders.sshwire import Reader
 
 RSA_MAX: Final = 16384  # bits: OpenSSH makes no larger ones, and each doubling costs four times
 TOUCHED: Final = 0x01  # flag of a token: somebody was there
+VERIFIED: Final = 0x04  # flag of a token: and gave its PIN, or a finger that it knows
 
 SK_ED25519: Final = "sk-ssh-ed25519@openssh.com"
 SK_ECDSA: Final = "sk-ecdsa-sha2-nistp256@openssh.com"
@@ -47,8 +48,12 @@ def fits(algorithm: str, key: bytes) -> bool:
     return kind is not None and key.startswith(len(kind).to_bytes(4, "big") + kind.encode())
 
 
-def verify(key: bytes, algorithm: str, signature: bytes, data: bytes) -> bool:
-    """Return whether `signature` (a blob) is one over `data`, of that algorithm and that key."""
+def verify(key: bytes, algorithm: str, signature: bytes, data: bytes, pin: bool = False) -> bool:
+    """Return whether `signature` (a blob) is one over `data`, of that algorithm and that key.
+
+    With `pin`, a token must have verified who holds it; it means nothing to other keys. A token's
+    counter is part of what it signs; any value is taken, since some tokens never count.
+    """
     if not fits(algorithm, key):
         return False
     try:
@@ -60,7 +65,8 @@ def verify(key: bytes, algorithm: str, signature: bytes, data: bytes) -> bool:
             flags = reader.take(1)
             counter = reader.take(4)
             reader.end()
-            if not flags[0] & TOUCHED:
+            wanted = TOUCHED | VERIFIED if pin else TOUCHED
+            if flags[0] & wanted != wanted:
                 return False
             public = Reader(key)
             application = _application(public)

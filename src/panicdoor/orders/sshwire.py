@@ -6,6 +6,7 @@ What is cut short raises ValueError; what is left over is for the caller to refu
 from typing import Final
 
 UINT32: Final = 4  # bytes
+UINT64: Final = 8
 
 
 class Reader:
@@ -33,6 +34,10 @@ class Reader:
         """Return the next number of 32 bits."""
         return int.from_bytes(self.take(UINT32), "big")
 
+    def uint64(self) -> int:
+        """Return the next number of 64 bits."""
+        return int.from_bytes(self.take(UINT64), "big")
+
     def string(self) -> bytes:
         """Return the next string: its length comes first."""
         return self.take(self.uint32())
@@ -49,9 +54,14 @@ class Reader:
             raise ValueError("expected a number, not negative, without needless zeros")
         return number
 
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been read."""
+        return self._at == len(self._data)
+
     def end(self) -> None:
         """Raise ValueError unless everything has been read."""
-        if self._at != len(self._data):
+        if not self.ended:
             raise ValueError("bytes are left over")
 
 

@@ -19,7 +19,7 @@ from panicdoor.messages import (
     Run,
     Write,
 )
-from panicdoor.processes import errands, monitor
+from panicdoor.processes import cases, errands, monitor
 from panicdoor.records import journal
 
 FRONTENDS = ("stream1", "stream2", "datagram")
@@ -38,7 +38,7 @@ def hurry() -> None:
 def impatient() -> None:
     """Shorten also what clients have for reading."""
     hurry()
-    monitor.READER_S = SOON  # type: ignore[misc]
+    cases.READER_S = SOON  # type: ignore[misc]
 
 
 def start(places: Places) -> None:

@@ -10,7 +10,7 @@ from tests.processes.test_ssh import ALICE, TakenOver, knowing_alice
 
 from panicdoor.judge import dispatch, sessions
 from panicdoor.messages import Answer, Ask, Cancel, Hello, Logout, More, Output, Run, Write
-from panicdoor.processes import monitor
+from panicdoor.processes import cases
 
 PAUSE = 0.4  # seconds between two rounds in these tests
 
@@ -22,7 +22,7 @@ def quick() -> None:
 
 def deaf() -> None:
     quick()
-    monitor.READER_S = 0.3  # type: ignore[misc]
+    cases.READER_S = 0.3  # type: ignore[misc]
 
 
 def slow() -> None:
@@ -179,12 +179,12 @@ def test_an_error_ends_it(house: House) -> None:
 
 
 def test_so_many_of_one_principal_and_no_more(resting: House) -> None:
-    most = monitor.WATCHES_OF_ONE_MAX
+    most = cases.WATCHES_OF_ONE_MAX
     for number in range(most + 1):
         resting.watch(number)
         resting.round(number, "1\n")
     text, end, code = part(resting.end, most)
-    assert text == monitor.WATCHED
+    assert text == cases.WATCHED
     assert (end, code) == (True, 1)
     resting.end.say(Cancel(0, EPOCH))
     resting.watch(most + 1)
@@ -196,14 +196,14 @@ def test_so_many_of_one_principal_and_no_more(resting: House) -> None:
 def test_so_many_of_all_and_no_more(opened_door: Places) -> None:
     def crowded() -> None:
         slow()
-        monitor.WATCHES_MAX = 2  # type: ignore[misc]
+        cases.WATCHES_MAX = 2  # type: ignore[misc]
 
     opened_door.fill("monitor", crowded)
     house = House(opened_door)
     for number in range(3):
         house.watch(number)
         house.round(number, "1\n")
-    assert part(house.end, 2) == (monitor.WATCHED, True, 1)
+    assert part(house.end, 2) == (cases.WATCHED, True, 1)
 
 
 def test_what_is_followed_is_told_where_it_was(house: House) -> None:

@@ -49,7 +49,7 @@ from panicdoor.messages import (
     Write,
     Written,
 )
-from panicdoor.processes import monitor
+from panicdoor.processes import cases, monitor
 from panicdoor.processes.place import BUGS_A_MINUTE
 from panicdoor.records import journal
 
@@ -216,11 +216,11 @@ def test_thousands_of_open_requests_are_refused_and_its_memory_stays(
     places: Places, stream: End
 ) -> None:
     pid = places.pids["monitor"]
-    for number in range(monitor.CASES_MAX):
+    for number in range(cases.CASES_MAX):
         stream.say(ask(number, "three", until=FAR))
         stream.hear(Answer, id=number)
     before = resident(pid)
-    for number in range(monitor.CASES_MAX, 4 * monitor.CASES_MAX):
+    for number in range(cases.CASES_MAX, 4 * cases.CASES_MAX):
         stream.say(ask(number, "three", until=FAR))
         assert part(stream, number) == ("the door is busy; try again\n", True, 3)
     assert resident(pid) < before + 1024

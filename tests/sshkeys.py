@@ -156,3 +156,15 @@ def certificate(
     )  # fmt: skip
     blob = signed + string((signer or authority).sign(signed, algorithm)) + after_it
     return Key(blob, key.algorithms, key._bare)
+
+
+# One maker for each kind of key that is taken.
+MAKERS: dict[str, Callable[[], Key]] = {
+    "ed25519": ed25519_key,
+    "nistp256": ecdsa_key,
+    "nistp384": lambda: ecdsa_key("nistp384"),
+    "nistp521": lambda: ecdsa_key("nistp521"),
+    "rsa": rsa_key,
+    "sk-ed25519": sk_ed25519_key,
+    "sk-ecdsa": sk_ecdsa_key,
+}

@@ -167,6 +167,7 @@ def test_a_process_that_is_replaced_between_two_rounds_does_not_end_it(house: Ho
     house.round(1, "1\n")
     house.observer.say(Hello("observer", 2, 99))
     house.round(1, "2\n")
+    assert not house.quiet()
 
 
 def test_an_error_ends_it(house: House) -> None:

@@ -33,7 +33,7 @@ def made(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("words", ["--help", "--version", "init --help", "serve --help"])
 def test_help(words: str) -> None:
-    said(*words.split(), code=0)
+    assert said(*words.split(), code=0) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 
 
 def test_init_where_nothing_can_be_made(tmp_path: Path) -> None:
-    said("init", str(tmp_path / "no" / "door"), code=1)
+    assert str(tmp_path / "no") in said("init", str(tmp_path / "no" / "door"), code=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

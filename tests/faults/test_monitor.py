@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,6 @@ from tests.monitors import (
     linger,
     out,
     part,
-    start,
     taken,
     written,
 )
@@ -52,24 +50,6 @@ from panicdoor.messages import (
 from panicdoor.processes import cases, monitor
 from panicdoor.processes.place import BUGS_A_MINUTE
 from panicdoor.records import journal
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
-    with opened(tmp_path / "door") as places:
-        start(places)
-        yield places
-
-
-@pytest.fixture
-def stream(places: Places) -> End:
-    return places.end("stream1", "monitor")
-
-
-@pytest.fixture
-def worker(places: Places) -> End:
-    return places.end("worker1", "monitor")
-
 
 # What it is told by whoever may have been taken over
 

@@ -10,28 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sshkeys import (
+    MAKERS,
     Key,
     certificate,
-    ecdsa_key,
     ed25519_key,
     rsa_key,
-    sk_ecdsa_key,
-    sk_ed25519_key,
 )
 
 from panicdoor.keys import KINDS
 from panicdoor.orders.certificates import FIELDS, NAMES_MAX, parse, plain
 from panicdoor.orders.signatures import fits
 
-KEYS: dict[str, Callable[[], Key]] = {
-    "ed25519": ed25519_key,
-    "nistp256": ecdsa_key,
-    "nistp384": lambda: ecdsa_key("nistp384"),
-    "nistp521": lambda: ecdsa_key("nistp521"),
-    "rsa": rsa_key,
-    "sk-ed25519": sk_ed25519_key,
-    "sk-ecdsa": sk_ecdsa_key,
-}
 CA = ed25519_key()
 
 
@@ -39,7 +28,7 @@ def test_every_kind_is_known() -> None:
     assert set(FIELDS) == set(KINDS)
 
 
-@pytest.mark.parametrize("maker", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_what_ssh_keygen_makes(maker: Callable[[], Key], tmp_path: Path) -> None:
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
@@ -59,7 +48,7 @@ def test_what_ssh_keygen_makes(maker: Callable[[], Key], tmp_path: Path) -> None
     assert found.authentic()
 
 
-@pytest.mark.parametrize("maker", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_an_authority_of_every_kind(maker: Callable[[], Key]) -> None:
     authority = maker()
     found = parse(certificate(CA, authority).blob)
@@ -108,7 +97,7 @@ def test_a_plain_key_is_no_certificate() -> None:
     assert parse(CA.blob) is None
 
 
-@pytest.mark.parametrize("maker", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_algorithms_of_certificates(maker: Callable[[], Key]) -> None:
     key = maker()
     for algorithm in key.algorithms:

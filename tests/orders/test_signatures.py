@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sshkeys import (
+    MAKERS,
     Key,
     ecdsa_key,
     ed25519_key,
@@ -17,15 +18,6 @@ from tests.sshkeys import (
 from panicdoor.orders.signatures import ALGORITHMS, fits, verify
 from panicdoor.orders.sshwire import Reader, string
 
-MAKERS: dict[str, Callable[[], Key]] = {
-    "ed25519": ed25519_key,
-    "nistp256": ecdsa_key,
-    "nistp384": lambda: ecdsa_key("nistp384"),
-    "nistp521": lambda: ecdsa_key("nistp521"),
-    "rsa": rsa_key,
-    "sk-ed25519": sk_ed25519_key,
-    "sk-ecdsa": sk_ecdsa_key,
-}
 DATA = b"what is signed"
 
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sshkeys import Key, ecdsa_key, ed25519_key, rsa_key, sk_ecdsa_key, sk_ed25519_key
+from tests.sshkeys import MAKERS, Key, ed25519_key, sk_ecdsa_key, sk_ed25519_key
 
 from panicdoor.errors import OrderError
 from panicdoor.orders.sshsig import (
@@ -31,15 +31,6 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 ARMOR = (VECTORS / "v1.sig").read_text("ascii")
 TEXT = (VECTORS / "v1.order").read_bytes()
 BLOB = dearmor(ARMOR.splitlines())
-KEYS: dict[str, Callable[[], Key]] = {
-    "ed25519": ed25519_key,
-    "nistp256": ecdsa_key,
-    "nistp384": lambda: ecdsa_key("nistp384"),
-    "nistp521": lambda: ecdsa_key("nistp521"),
-    "rsa": rsa_key,
-    "sk-ed25519": sk_ed25519_key,
-    "sk-ecdsa": sk_ecdsa_key,
-}
 
 
 def test_the_vector_byte_for_byte() -> None:
@@ -62,7 +53,7 @@ def test_what_a_key_of_the_vectors_signs(seed: int, namespace: str, file: str, t
     assert (VECTORS / file).read_text("ascii").endswith(sign(key, namespace, message))
 
 
-@pytest.mark.parametrize("maker", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("hash_", HASHES)
 def test_each_kind_of_key(maker: Callable[[], Key], hash_: str) -> None:
     key = maker()

@@ -2,10 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.monitors import (
     SOON,
     begun,
@@ -13,7 +11,6 @@ from tests.monitors import (
     linger,
     out,
     part,
-    start,
     taken,
     written,
 )
@@ -36,23 +33,6 @@ from panicdoor.messages import (
     Run,
 )
 from panicdoor.processes import cases, monitor
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
-    with opened(tmp_path / "door") as places:
-        start(places)
-        yield places
-
-
-@pytest.fixture
-def stream(places: Places) -> End:
-    return places.end("stream1", "monitor")
-
-
-@pytest.fixture
-def worker(places: Places) -> End:
-    return places.end("worker1", "monitor")
 
 
 def test_a_public_command_is_answered(stream: End) -> None:

@@ -3,10 +3,8 @@
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.monitors import (
     RUNNERS,
     SOON,
@@ -15,7 +13,6 @@ from tests.monitors import (
     linger,
     out,
     part,
-    start,
     taken,
     written,
 )
@@ -40,24 +37,6 @@ from panicdoor.messages import (
     Write,
 )
 from panicdoor.processes import errands
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
-    with opened(tmp_path / "door") as places:
-        start(places)
-        yield places
-
-
-@pytest.fixture
-def stream(places: Places) -> End:
-    return places.end("stream1", "monitor")
-
-
-@pytest.fixture
-def worker(places: Places) -> End:
-    return places.end("worker1", "monitor")
-
 
 # What it says by itself
 

@@ -67,6 +67,8 @@ _SIGNERS = """\
 # Who may sign for this door, as ssh-keygen(1) has it under ALLOWED SIGNERS.
 # A line for each key: NAME namespaces="order@panicdoor,login@panicdoor" KEY
 # order@panicdoor: it may sign orders; login@panicdoor: it may log in by ssh.
+# NAME,NAME cert-authority,namespaces="..." KEY lets in whom that key has certified
+# under one of those names.
 """
 
 _DOOR = """\

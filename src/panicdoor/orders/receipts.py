@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicdoor.errors import OrderError, ProtocolError
 from panicdoor.orders.sshsig import BEGIN, dearmor, parse, sign, verify
-from panicdoor.orders.text import hashed
+from panicdoor.orders.text import DIGEST, NAME, PRINCIPAL, hashed
 from panicdoor.printable import escape_line
 
 NAMESPACE: Final = "receipt@panicdoor"
@@ -33,16 +33,14 @@ FIRST: Final = "panicdoor receipt 1"
 DETAIL_MAX: Final = 150  # characters: the line stays within the 160 of an order's
 RECEIPT_MAX: Final = 2048  # bytes with the signature; eight long names of signers fit
 
-_DIGEST = r"SHA256:[A-Za-z0-9+/]{43}"
-_NAME = r"[a-z0-9._@-]{1,64}"
 _RECEIPT: Final = re.compile(
     rf"""{FIRST}
-door: ([a-z0-9][a-z0-9.-]{{0,31}}) ({_DIGEST})
-order: ({_DIGEST})
-signers: ({_NAME}(?: {_NAME}){{0,7}})
+door: ({NAME}) ({DIGEST})
+order: ({DIGEST})
+signers: ({PRINCIPAL}(?: {PRINCIPAL}){{0,7}})
 result: (done|failed)
 (?:detail: ([\x21-\x7e][\x20-\x7e]{{0,{DETAIL_MAX - 1}}})
-)?output: ({_DIGEST}) (0|[1-9][0-9]{{0,14}})
+)?output: ({DIGEST}) (0|[1-9][0-9]{{0,14}})
 time: ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)
 journal: ([1-9][0-9]{{0,17}}) ([0-9a-f]{{64}})( volatile)?
 """

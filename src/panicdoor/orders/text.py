@@ -47,17 +47,18 @@ SIG_LINE_MAX: Final = 3000  # characters of a `sig:` line: RSA of 16384 bits has
 SIGNATURES_MAX: Final = 8  # nobody's policy wants more, and each costs a verification
 MAC_SIZE: Final = 32  # bytes, of HMAC-SHA256
 
-_NAME = r"[a-z0-9][a-z0-9.-]{0,31}"
-_PRINCIPAL = r"[a-z0-9._@-]{1,64}"
-_DIGEST = r"SHA256:[A-Za-z0-9+/]{43}"
+# Patterns of what stands in receipts, too.
+NAME: Final = r"[a-z0-9][a-z0-9.-]{0,31}"
+PRINCIPAL: Final = r"[a-z0-9._@-]{1,64}"
+DIGEST: Final = r"SHA256:[A-Za-z0-9+/]{43}"
 
 _KEYS: Final = ("door", "fresh", "by", "do", "until", "why")
-_DOOR: Final = re.compile(rf"(?:({_NAME}) ({_DIGEST})|([a-z0-9.*?-]{{1,32}})@({_NAME}))")
+_DOOR: Final = re.compile(rf"(?:({NAME}) ({DIGEST})|([a-z0-9.*?-]{{1,32}})@({NAME}))")
 _FRESH: Final = re.compile(r"(?:challenge ([a-z2-7-]{24,40})|seq ([1-9][0-9]{0,14}))")
-_BY: Final = re.compile(_PRINCIPAL)
+_BY: Final = re.compile(PRINCIPAL)
 _UNTIL: Final = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 _SIG: Final = re.compile(
-    rf"sig: ({_PRINCIPAL}) (?:ssh|code (0|[1-9][0-9]{{0,2}})) ([A-Za-z0-9+/=]+)"
+    rf"sig: ({PRINCIPAL}) (?:ssh|code (0|[1-9][0-9]{{0,2}})) ([A-Za-z0-9+/=]+)"
 )
 _QUOTED: Final = re.compile(r"'[^']*'")
 _PRINTABLE: Final = re.compile(rb"[\x20-\x7e\n]*")
